@@ -47,6 +47,12 @@ struct eng_fs_ops {
 	/* Something can be read or polled: (a context's or file's) poll handle is to be notified, then forgotten. */
 	void (*poll_notify)(void *poll_handle);
 	void (*poll_forget)(void *poll_handle);
+	/* The engine keeps the inode's object alive (pages on a device, mappings, work under way): while gets exceed
+	   puts, the filesystem keeps the inode in its table, also when the kernel forgets it, and does not call
+	   eng_object_destroy. The last put, after the kernel forgot, may call it from inside inode_put. Called with
+	   no engine lock held. */
+	void (*inode_get)(void *inode);
+	void (*inode_put)(void *inode);
 	/* A line for the log. level as in syslog(3). */
 	void (*log)(int level, const char *line);
 };
@@ -75,8 +81,10 @@ void eng_destroy(struct engine *eng);
 
 /* An object for a regular file; cheap (no fd is opened until a device wants it). inode: given back to fs ops. */
 int eng_object_create(struct engine *eng, void *inode, struct eng_object **obj);
-/* The inode is forgotten by the kernel: writes back what is dirty unless the file is unlinked, frees. */
-void eng_object_destroy(struct eng_object *obj, bool unlinked);
+/* The kernel forgot the inode while the engine keeps it. Unlinked for good: its pages need no longer be kept. */
+void eng_object_forgotten(struct eng_object *obj, bool unlinked);
+/* Frees an object that the engine does not keep (gets equal puts) and that nobody has open. Never waits. */
+void eng_object_destroy(struct eng_object *obj);
 
 /* flags: open(2)'s. fd: the caller's backing fd for this open, -1 for none; the caller closes it after eng_release. */
 int eng_open(struct eng_object *obj, int fd, int flags, const struct eng_cred *cred, struct eng_file **file);

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * copy.c - a block's copies and the chunks of device memory under them
+ *
+ * A copy has chunks for the pages that were wanted, each a power of two of frames, aligned in the block to its size:
+ * mostly the one chunk of 2 MiB, or one of 4 KiB for a small file. `one` holds a single chunk without an allocation.
+ *
+ * Locks: object.h's.
+ */
+#include "core/object.h"
+
+struct dmo_copy *dmo_block_copy(const struct dmo_block *b, const struct dmo_device *d)
+{
+	struct dmo_copy *c = b->copies;
+
+	while (c && c->dev != d)
+		c = c->next;
+	return c;
+}
+
+struct dmo_copy *dmo_block_add_copy(struct dmo_block *b, struct dmo_device *d)
+{
+	const struct dmo_mem *mem = b->object->mem;
+	struct dmo_copy *c = dmo_block_copy(b, d);
+
+	if (c)
+		return c;
+	c = dmo_alloc(mem, sizeof(*c));
+	if (!c)
+		return NULL;
+	dmo_rows_init(&c->rows, DMO_COPY_ROWS, 0);
+	if (dmo_rows_open(&c->rows, mem)) {
+		dmo_free(mem, c, sizeof(*c));
+		return NULL;
+	}
+	c->block = b;
+	c->dev = d;
+	c->chunks = &c->one;
+	c->room = 1;
+	dmo_list_init(&c->lru);
+	c->next = b->copies;
+	b->copies = c;
+	b->object->copies++;
+	return c;
+}
+
+void dmo_copy_free(struct dmo_copy *c)
+{
+	const struct dmo_mem *mem = c->block->object->mem;
+	struct dmo_copy **at = &c->block->copies;
+
+	DMO_BUG_ON(c->pins);
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	c->block->object->copies--;
+	dmo_list_remove(&c->lru);
+	for (unsigned i = 0; i < c->nr_chunks; i++)
+		dmo_phys_free(&c->dev->phys, c->chunks[i].frame, c->chunks[i].order);
+	c->dev->used -= c->frames;
+	if (c->chunks != &c->one)
+		dmo_free(mem, c->chunks, c->room * sizeof(*c->chunks));
+	dmo_rows_fini(&c->rows, mem);
+	dmo_free(mem, c, sizeof(*c));
+}
+
+/* The chunk that holds page, or where one that begins at page would stand: the first whose end is past page. */
+static unsigned chunk_at(const struct dmo_copy *c, unsigned page)
+{
+	unsigned lo = 0, hi = c->nr_chunks;
+
+	while (lo < hi) {
+		unsigned mid = (lo + hi) / 2;
+
+		if (c->chunks[mid].page + (1u << c->chunks[mid].order) <= page)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+unsigned dmo_copy_run(const struct dmo_copy *c, unsigned page, unsigned count, u32 *frame)
+{
+	unsigned i = chunk_at(c, page), got;
+
+	if (i == c->nr_chunks || c->chunks[i].page > page)
+		return 0;
+	*frame = c->chunks[i].frame + (page - c->chunks[i].page);
+	got = c->chunks[i].page + (1u << c->chunks[i].order) - page;
+	while (got < count && ++i < c->nr_chunks && c->chunks[i].page == page + got &&
+	       c->chunks[i].frame == *frame + got)
+		got += 1u << c->chunks[i].order;
+	return got < count ? got : count;
+}
+
+static int make_room(struct dmo_copy *c, const struct dmo_mem *mem)
+{
+	unsigned room = c->room * 2;
+	struct dmo_chunk *chunks;
+
+	if (c->nr_chunks < c->room)
+		return 0;
+	chunks = dmo_alloc(mem, room * sizeof(*chunks));
+	if (!chunks)
+		return -EAGAIN;
+	memcpy(chunks, c->chunks, c->nr_chunks * sizeof(*chunks));
+	if (c->chunks != &c->one)
+		dmo_free(mem, c->chunks, c->room * sizeof(*chunks));
+	c->chunks = chunks;
+	c->room = room;
+	return 0;
+}
+
+static int add_chunk(struct dmo_copy *c, const struct dmo_mem *mem, unsigned page, unsigned order)
+{
+	struct dmo_device *d = c->dev;
+	unsigned i = chunk_at(c, page);
+	u32 frame;
+	int err;
+
+	if (d->used + (1u << order) > d->limit)
+		return -ENOMEM;
+	err = make_room(c, mem);
+	if (!err)
+		err = dmo_phys_alloc(&d->phys, order, &frame);
+	if (err)
+		return err;
+	memmove(c->chunks + i + 1, c->chunks + i, (c->nr_chunks - i) * sizeof(*c->chunks));
+	c->chunks[i] = (struct dmo_chunk){ .frame = frame, .page = page, .order = order };
+	c->nr_chunks++;
+	c->frames += 1u << order;
+	d->used += 1u << order;
+	if (d->used > d->peak)
+		d->peak = d->used;
+	return 0;
+}
+
+/* The largest order of a chunk at page that is aligned to it and does not pass page + count. */
+static unsigned order_at(unsigned page, unsigned count)
+{
+	unsigned order = 0;
+
+	while (order < DMO_PHYS_ORDER_BLOCK && !(page & ((2u << order) - 1)) && 2u << order <= count)
+		order++;
+	return order;
+}
+
+/* Pages from page on, at most count, that lie in no chunk. */
+static unsigned uncovered(const struct dmo_copy *c, unsigned page, unsigned count)
+{
+	unsigned i = chunk_at(c, page);
+
+	if (i == c->nr_chunks || c->chunks[i].page >= page + count)
+		return count;
+	return c->chunks[i].page > page ? c->chunks[i].page - page : 0;
+}
+
+/* A chunk at page for up to count pages; in fragmented memory a smaller one than would fit. */
+static int cover(struct dmo_copy *c, const struct dmo_mem *mem, unsigned page, unsigned count, unsigned *got)
+{
+	unsigned order = order_at(page, count);
+	int largest = dmo_phys_largest(&c->dev->phys), err;
+
+	if (c->dev->used + (1u << order) <= c->dev->limit && dmo_phys_free_pages(&c->dev->phys) >= 1u << order &&
+	    largest >= 0 && order > (unsigned)largest)
+		order = largest;
+	err = add_chunk(c, mem, page, order);
+	*got = 1u << order;
+	return err;
+}
+
+int dmo_copy_reserve(struct dmo_copy *c, const struct dmo_mem *mem, unsigned first, unsigned count)
+{
+	unsigned page = first, end = first + count;
+
+	while (page < end) {
+		unsigned gap = uncovered(c, page, end - page), got;
+		int err;
+
+		if (!gap) {
+			page = c->chunks[chunk_at(c, page)].page + (1u << c->chunks[chunk_at(c, page)].order);
+			continue;
+		}
+		err = cover(c, mem, page, gap, &got);
+		if (err)
+			return err;
+		page += got;
+	}
+	return 0;
+}

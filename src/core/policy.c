@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/policy.h"
+
+#define BASE_ORDER	4u	/* 64 KiB */
+#define RUN_PAGES	32u	/* a run this long counts as sequential */
+#define AHEAD_MAX	1024u	/* pages: 4 MiB */
+
+static unsigned cap_order(const struct dmo_device *d)
+{
+	unsigned order = DMO_PHYS_ORDER_BLOCK;
+
+	while (order && (8u << order) > d->limit)
+		order--;
+	return order;
+}
+
+static unsigned start_order(const struct dmo_block *b, unsigned page, const struct dmo_attr *attr)
+{
+	const struct dmo_object *o = b->object;
+
+	if (attr->granularity)
+		return attr->granularity - DMO_PAGE_SHIFT;
+	if (attr->flags & DMO_ATTR_RANDOM)
+		return 0;
+	if (attr->flags & DMO_ATTR_SEQUENTIAL)
+		return DMO_PHYS_ORDER_BLOCK;
+	if (o->run >= RUN_PAGES && o->next_page == b->index * DMO_BLOCK_PAGES + page)
+		return DMO_PHYS_ORDER_BLOCK;
+	return BASE_ORDER;
+}
+
+/* Grows while half of the larger window is valid already or wanted now. */
+static unsigned dense_order(const u64 *valid, unsigned page, unsigned order)
+{
+	while (order < DMO_PHYS_ORDER_BLOCK) {
+		unsigned size = 2u << order, first = page & ~(size - 1);
+		unsigned have = dmo_bits_count_in(valid, first, size);
+		unsigned mine = page & ~((1u << order) - 1);
+
+		have += (1u << order) - dmo_bits_count_in(valid, mine, 1u << order);
+		if (have <= size / 2)
+			break;
+		order++;
+	}
+	return order;
+}
+
+/* The smallest order whose aligned window holds page and pages after it, as far as the block goes. */
+static unsigned span_order(unsigned page, u64 pages)
+{
+	unsigned order = 0;
+
+	if (pages > DMO_BLOCK_PAGES - page)
+		pages = DMO_BLOCK_PAGES - page;
+	while (order < DMO_PHYS_ORDER_BLOCK && (page & ~((1u << order) - 1)) + (1u << order) < page + pages)
+		order++;
+	return order;
+}
+
+struct dmo_window dmo_policy_window(const struct dmo_block *b, const struct dmo_device *d, unsigned page, u64 bytes,
+				    const struct dmo_attr *attr)
+{
+	const struct dmo_copy *c = dmo_block_copy(b, d);
+	unsigned order = start_order(b, page, attr), need = span_order(page, (bytes >> DMO_PAGE_SHIFT) + !bytes);
+	unsigned cap = cap_order(d);
+
+	if (!attr->granularity && !(attr->flags & DMO_ATTR_RANDOM)) {
+		if (order < need)
+			order = need;
+		if (c)
+			order = dense_order(dmo_copy_bits(c, DMO_VALID), page, order);
+	}
+	if (order > cap)
+		order = cap;
+	return (struct dmo_window){ page & ~((1u << order) - 1), 1u << order };
+}
+
+unsigned dmo_policy_readahead(struct dmo_object *o, u64 first_page, unsigned count, const struct dmo_attr *attr)
+{
+	u64 ahead;
+
+	if (o->next_page == first_page)
+		o->run += count;
+	else
+		o->run = count;
+	o->next_page = first_page + count;
+	if (attr->flags & DMO_ATTR_RANDOM)
+		return 0;
+	if (!(attr->flags & DMO_ATTR_SEQUENTIAL) && o->run <= count)
+		return 0;
+	ahead = attr->flags & DMO_ATTR_SEQUENTIAL ? AHEAD_MAX : o->run;
+	return ahead < AHEAD_MAX ? ahead : AHEAD_MAX;
+}
+
+bool dmo_policy_stay(const struct dmo_block *b, const struct dmo_copy *victim)
+{
+	return b->evicted && victim->accessed >= b->evicted;
+}
+
+void dmo_policy_watermarks(struct dmo_device *d)
+{
+	u64 spare = d->limit / 32;
+
+	d->high = d->limit - spare;
+	d->low = d->limit - 2 * spare;
+}
+
+bool dmo_policy_above_high(const struct dmo_device *d)
+{
+	return d->used > d->high;
+}
+
+bool dmo_policy_above_low(const struct dmo_device *d)
+{
+	return d->used > d->low;
+}
