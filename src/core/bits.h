@@ -2,9 +2,9 @@
 /*
  * bits.h - bitmaps over the 512 pages of a block
  *
- * A map is u64[DMO_BITS_WORDS], bit i of the block's page i. Ranges are (first, count) with
- * first + count <= DMO_BITS; a count of 0 is allowed and does nothing. Nothing here locks or allocates: whoever
- * owns the map says which lock guards it.
+ * A map is u64[DMO_BITS_WORDS], bit i of the block's page i. Ranges are (first, count) with first + count <=
+ * DMO_BITS; a count of 0 is allowed and does nothing. Nothing here locks or allocates: whoever owns the map
+ * says which lock guards it.
  */
 #ifndef DMO_CORE_BITS_H
 #define DMO_CORE_BITS_H
@@ -130,8 +130,8 @@ static inline unsigned dmo_bits_next_zero(const u64 *b, unsigned from)
 }
 
 /*
- * The next run of bits equal to value within [from, end): its first bit in *first, its length returned; 0 when
- * there is none. To walk all runs: for (i = 0; (n = dmo_bits_run(b, i, 512, true, &i)); i += n).
+ * The next run of bits equal to value within [from, end): its first bit in *first, its length returned; 0
+ * when there is none. To walk all runs: for (i = 0; (n = dmo_bits_run(b, i, 512, true, &i)); i += n).
  */
 static inline unsigned dmo_bits_run(const u64 *b, unsigned from, unsigned end, bool value, unsigned *first)
 {

@@ -7,9 +7,10 @@
  *  2. the heights of a node's two subtrees differ by at most one, and its balance says how (right minus left);
  *  3. max_last is the largest last in the node's subtree.
  *
- * Balances instead of heights, so that a change looks only at the nodes of one path and stops where the heights
- * settle. An insertion raises max_last on its way down; a removal lowers it on the way up and stops at the first
- * node whose maximum was another's. No recursion anywhere. The two sides share their code: child[0] is left.
+ * Balances instead of heights, so that a change looks only at the nodes of one path and stops where the
+ * heights settle. An insertion raises max_last on its way down; a removal lowers it on the way up and stops
+ * at the first node whose maximum was another's. No recursion anywhere. The two sides share their code:
+ * child[0] is left.
  */
 #include "core/itree.h"
 

@@ -2,12 +2,12 @@
 /*
  * itree.h - an intrusive balanced tree of [start, last] ranges, both ends included
  *
- * One tree serves two uses. Overlapping ranges (the reverse map of an object): insert, remove, first and next that
- * meet a range. Disjoint ranges (attributes, a device's addresses): also floor, predecessor and gap. Nodes live in
- * the caller's structs; the tree never allocates. Ranges are full 64-bit: [0, ~0] is a range.
+ * One tree serves two uses. Overlapping ranges (the reverse map of an object): insert, remove, first and next
+ * that meet a range. Disjoint ranges (attributes, a device's addresses): also floor, predecessor and gap.
+ * Nodes live in the caller's structs; the tree never allocates. Ranges are full 64-bit: [0, ~0] is a range.
  *
- * Locks: none here. Every function that takes a tree, or a node that is in one, needs the caller's lock that guards
- * that tree: changing calls exclusively, the others shared.
+ * Locks: none here. Every function that takes a tree, or a node that is in one, needs the caller's lock that
+ * guards that tree: changing calls exclusively, the others shared.
  */
 #ifndef DMO_CORE_ITREE_H
 #define DMO_CORE_ITREE_H
@@ -41,8 +41,8 @@ static inline void dmo_it_init(struct dmo_itree *t)
 void dmo_it_insert(struct dmo_itree *t, struct dmo_itnode *n);
 
 /*
- * The same where the caller knows n's neighbours in order of start: pred and succ, next to each other in t, NULL at the
- * ends. Constant time but for rebalancing.
+ * The same where the caller knows n's neighbours in order of start: pred and succ, next to each other in t,
+ * NULL at the ends. Constant time but for rebalancing.
  */
 void dmo_it_insert_between(struct dmo_itree *t, struct dmo_itnode *n, struct dmo_itnode *pred,
 			   struct dmo_itnode *succ);
@@ -51,8 +51,8 @@ void dmo_it_insert_between(struct dmo_itree *t, struct dmo_itnode *n, struct dmo
 void dmo_it_remove(struct dmo_itree *t, struct dmo_itnode *n);
 
 /*
- * Gives n, which is in a tree, another range. The order of starts in the tree must stay what it is: in a disjoint
- * tree any range that meets no other node will do.
+ * Gives n, which is in a tree, another range. The order of starts in the tree must stay what it is: in a
+ * disjoint tree any range that meets no other node will do.
  */
 void dmo_it_resize(struct dmo_itnode *n, u64 start, u64 last);
 
@@ -74,9 +74,9 @@ struct dmo_itnode *dmo_it_lowest(const struct dmo_itree *t);
 struct dmo_itnode *dmo_it_highest(const struct dmo_itree *t);
 
 /*
- * In a tree of disjoint ranges: the lowest start of size free numbers within [lo, hi], a multiple of align (a power
- * of two). 0 with *start, or -ENOSPC. Walks the nodes from lo to the gap, so start at a hint (next fit) where the
- * tree is large. size is not 0.
+ * In a tree of disjoint ranges: the lowest start of size free numbers within [lo, hi], a multiple of align (a
+ * power of two). 0 with *start, or -ENOSPC. Walks the nodes from lo to the gap, so start at a hint (next fit)
+ * where the tree is large. size is not 0.
  */
 int dmo_it_gap(const struct dmo_itree *t, u64 lo, u64 hi, u64 size, u64 align, u64 *start);
 

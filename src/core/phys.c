@@ -8,21 +8,21 @@
  *	01 10	the parent is split; one buddy (bit 0: the left) is free, the other is not
  *	11	the parent is not split: it is free, or allocated whole, or lies in a larger chunk that is
  *
- * Two free buddies always join, so 11 is never needed for "both free" and can mean the third thing. At the top order
- * there are no pairs: a bit is set when that chunk is free. A chunk (index i, order o) is therefore
+ * Two free buddies always join, so 11 is never needed for "both free" and can mean the third thing. At the
+ * top order there are no pairs: a bit is set when that chunk is free. A chunk (index i, order o) is therefore
  *
  *	free		its own bit is set and its pair is not 11 (top: its bit is set)
  *	split		the pair below it, pair i of order o - 1, is not 11
  *	allocated	its pair is not 11, its own bit is clear, and it is not split
  *
- * which makes every wrong free visible at once, in 2 bits a page: 0.25 bytes. Chunks that reach past the end of the
- * memory are split for ever; those wholly beyond it look allocated, and nobody can name them.
+ * which makes every wrong free visible at once, in 2 bits a page: 0.25 bytes. Chunks that reach past the end
+ * of the memory are split for ever; those wholly beyond it look allocated, and nobody can name them.
  *
  * Over each order's bitmap stand summaries, a bit for each word below that holds a free chunk, up to a single
  * word: the lowest free chunk is found in one step a level.
  *
- * Invariants: order[o].free counts the free chunks of order o; avail has bit o set when that is not 0; free_pages is
- * the sum over all orders.
+ * Invariants: order[o].free counts the free chunks of order o; avail has bit o set when that is not 0;
+ * free_pages is the sum over all orders.
  */
 #include "core/phys.h"
 

@@ -2,8 +2,8 @@
 /*
  * phys.h - a device's memory: a buddy allocator that never touches the memory it hands out
  *
- * Frames are 4 KiB pages numbered from 0; a chunk of order o is 2^o frames, aligned to its size, orders 0 (4 KiB) to
- * 18 (1 GiB). All metadata is allocated at init: 2 bits a page and little more (phys.c says how).
+ * Frames are 4 KiB pages numbered from 0; a chunk of order o is 2^o frames, aligned to its size, orders 0 (4
+ * KiB) to 18 (1 GiB). All metadata is allocated at init: 2 bits a page and little more (phys.c says how).
  *
  * Locks: none here. The caller's one lock per allocator covers every call; dmo_phys_init and _fini run alone.
  */
@@ -37,8 +37,8 @@ struct dmo_phys {
 };
 
 /*
- * Makes an allocator over pages frames (1 to 2^32 - 1; any number, not only powers of two), all free. 0, -EINVAL for
- * the number, -ENOMEM.
+ * Makes an allocator over pages frames (1 to 2^32 - 1; any number, not only powers of two), all free. 0,
+ * -EINVAL for the number, -ENOMEM.
  */
 int dmo_phys_init(struct dmo_phys *p, const struct dmo_mem *mem, u64 pages);
 
@@ -46,20 +46,20 @@ int dmo_phys_init(struct dmo_phys *p, const struct dmo_mem *mem, u64 pages);
 void dmo_phys_fini(struct dmo_phys *p);
 
 /*
- * Takes a chunk: the lowest free one of the smallest order that has any, split down. 0 with its first frame in
- * *frame; -ENOMEM where no free chunk is that large; -EINVAL for an order above DMO_PHYS_ORDER_MAX.
+ * Takes a chunk: the lowest free one of the smallest order that has any, split down. 0 with its first frame
+ * in *frame; -ENOMEM where no free chunk is that large; -EINVAL for an order above DMO_PHYS_ORDER_MAX.
  */
 int dmo_phys_alloc(struct dmo_phys *p, unsigned order, u32 *frame);
 
 /*
- * Gives back a chunk that dmo_phys_alloc handed out with that very order. Anything else (a second free, another
- * order, a frame inside a chunk or outside the memory) is a bug and caught as one.
+ * Gives back a chunk that dmo_phys_alloc handed out with that very order. Anything else (a second free,
+ * another order, a frame inside a chunk or outside the memory) is a bug and caught as one.
  */
 void dmo_phys_free(struct dmo_phys *p, u32 frame, unsigned order);
 
 /*
- * Splits an allocated chunk of order from into allocated chunks of order to <= from: each is freed by itself then. For
- * giving back part of a chunk.
+ * Splits an allocated chunk of order from into allocated chunks of order to <= from: each is freed by itself
+ * then. For giving back part of a chunk.
  */
 void dmo_phys_split(struct dmo_phys *p, u32 frame, unsigned from, unsigned to);
 

@@ -9,11 +9,12 @@
  *	head:    |-----|=====|	the node begins later, so it moves in the reverse map
  *	middle:  |==|-----|==|	the node ends earlier, and a new node takes what is right of the hole
  *
- * Only the last needs memory, and at most one mapping of a call is met that way. Mapping needs one node at most, and
- * one more where REPLACE cuts a middle out. So each changing call first puts two nodes by, and cannot fail after that.
+ * Only the last needs memory, and at most one mapping of a call is met that way. Mapping needs one node at
+ * most, and one more where REPLACE cuts a middle out. So each changing call first puts two nodes by, and
+ * cannot fail after that.
  *
- * A mapping's two ranges change together, inside one hold of the object's lock. Where two nodes take part, what
- * stays mapped is for a moment in both, and at no time in neither.
+ * A mapping's two ranges change together, inside one hold of the object's lock. Where two nodes take part,
+ * what stays mapped is for a moment in both, and at no time in neither.
  */
 #include "core/space.h"
 
@@ -235,7 +236,7 @@ static int request_check(const struct dmo_space *s, const struct dmo_space_reque
 		return -EINVAL;
 	if (r->flags & DMO_MAP_REPLACE && !(r->flags & DMO_MAP_FIXED))
 		return -EINVAL;
-	if (r->offset > OFFSET_MAX || r->length - 1 > OFFSET_MAX - r->offset)
+	if (r->offset > OFFSET_MAX || r->length > OFFSET_MAX - r->offset)
 		return -EOVERFLOW;
 	if (r->flags & DMO_MAP_FIXED && !range_ok(s, r->va, r->length))
 		return -EINVAL;

@@ -2,10 +2,10 @@
 /*
  * space.h - a device's address space: which bytes of which object stand at which device address
  *
- * A space is a set of disjoint mappings, page aligned, sparse. Each mapping is in two trees: its space's, by device
- * address, and its object's reverse map, by byte offset in the object, where the mappings of all spaces overlap
- * freely. Neighbours that continue each other (address, object, offset, protection, bits, owner) are one mapping, so
- * that a file mapped page by page in order costs one node.
+ * A space is a set of disjoint mappings, page aligned, sparse. Each mapping is in two trees: its space's, by
+ * device address, and its object's reverse map, by byte offset in the object, where the mappings of all
+ * spaces overlap freely. Neighbours that continue each other (address, object, offset, protection, bits,
+ * owner) are one mapping, so that a file mapped page by page in order costs one node.
  *
  * What is an object, who counts references to it and how it is locked is the caller's: struct dmo_space_ops.
  *
@@ -112,18 +112,18 @@ void dmo_space_init(struct dmo_space *s, const struct dmo_mem *mem, const struct
 void dmo_space_fini(struct dmo_space *s);
 
 /*
- * Maps r. Without DMO_MAP_FIXED it picks the address: aligned so that the object's 2 MiB blocks fall on 2 MiB of
- * device addresses where length is at least that, else to a page. All or nothing. 0 with the address in *va; -EINVAL for
- * unaligned numbers, a zero length, REPLACE without FIXED, or a fixed range outside the space; -EEXIST where FIXED
- * meets a mapping; -ENOSPC where no free range is large enough; -EOVERFLOW where offset + length passes 2^63 - 1;
- * -ENOMEM.
+ * Maps r. Without DMO_MAP_FIXED it picks the address: aligned so that the object's 2 MiB blocks fall on 2 MiB
+ * of device addresses where length is at least that, else to a page. All or nothing. 0 with the address in
+ * *va; -EINVAL for unaligned numbers, a zero length, REPLACE without FIXED, or a fixed range outside the
+ * space; -EEXIST where FIXED meets a mapping; -ENOSPC where no free range is large enough; -EOVERFLOW where
+ * offset + length passes 2^63 - 1; -ENOMEM.
  */
 int dmo_space_map(struct dmo_space *s, const struct dmo_space_request *r, u64 *va);
 
 /*
- * Unmaps what is mapped in [va, va + length), splitting mappings at its ends; what is not mapped is passed over. All
- * or nothing. 0; -EINVAL for unaligned numbers, a zero length or a range outside the space; -ENOMEM for the one node
- * that a split in the middle of a mapping needs.
+ * Unmaps what is mapped in [va, va + length), splitting mappings at its ends; what is not mapped is passed
+ * over. All or nothing. 0; -EINVAL for unaligned numbers, a zero length or a range outside the space; -ENOMEM
+ * for the one node that a split in the middle of a mapping needs.
  */
 int dmo_space_unmap(struct dmo_space *s, u64 va, u64 length);
 
