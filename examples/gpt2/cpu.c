@@ -3,12 +3,12 @@
  * cpu.c - one token at a time through the layers, by a team of threads
  *
  * Every member runs the same forward pass and computes its own slice of each vector; team_wait stands
- * wherever one member's slice is read by others. Norms are cheap and done by each member into memory of its own,
- * which saves a barrier. A product with a matrix that stands as [in, out] is cut by rows, so that each member
- * reads one stretch of memory: always into BLOCKS blocks, each with a partial sum of its own, which are then added
- * up in order. So the result doesn't depend on the number of threads; more than BLOCKS of them gain nothing there.
- * Owns the weights' copy, the key and value cache and the activations, which are shared and written in disjoint
- * slices.
+ * wherever one member's slice is read by others. Norms are cheap and done by each member into memory of its
+ * own, which saves a barrier. A product with a matrix that stands as [in, out] is cut by rows, so that each
+ * member reads one stretch of memory: always into BLOCKS blocks, each with a partial sum of its own, which
+ * are then added up in order. So the result doesn't depend on the number of threads; more than BLOCKS of them
+ * gain nothing there. Owns the weights' copy, the key and value cache and the activations, which are shared
+ * and written in disjoint slices.
  */
 #include "cpu.h"
 #include "kernels.h"
@@ -78,7 +78,7 @@ static void project_blocks(const struct gpt2_cpu *cpu, unsigned int member, cons
 	}
 }
 
-/* y[slice] = or += x W + bias: W is in x out. Returns the slice; other members' slices may still be under way. */
+/* y[slice] = or += x W + bias; W is in x out. Returns the slice: others may still be under way. */
 static struct slice project(const struct gpt2_cpu *cpu, unsigned int member, float *y, const float *x,
 			    uint64_t w, uint64_t bias, size_t in, size_t out, bool accumulate)
 {
@@ -119,7 +119,8 @@ static void attend(struct gpt2_cpu *cpu, unsigned int member, uint32_t layer)
 	float *row = rows + cpu->position * 3 * width, *own = own_memory(cpu, member);
 	struct slice s;
 
-	kernel_layernorm(own, cpu->x, weight(cpu, part[GPT2_LN1_GAIN]), weight(cpu, part[GPT2_LN1_BIAS]), width);
+	kernel_layernorm(own, cpu->x, weight(cpu, part[GPT2_LN1_GAIN]), weight(cpu, part[GPT2_LN1_BIAS]),
+			 width);
 	project(cpu, member, row, own, part[GPT2_QKV_WEIGHT], part[GPT2_QKV_BIAS], width, 3 * width, false);
 	team_wait(cpu->team);
 	s = slice_of(cpu, member, shape->heads, 1);
@@ -127,7 +128,8 @@ static void attend(struct gpt2_cpu *cpu, unsigned int member, uint32_t layer)
 		kernel_attention(cpu->mixed + h * head, row + h * head, rows + width + h * head,
 				 rows + 2 * width + h * head, own, head, cpu->position + 1, 3 * width);
 	team_wait(cpu->team);
-	project(cpu, member, cpu->x, cpu->mixed, part[GPT2_PROJ_WEIGHT], part[GPT2_PROJ_BIAS], width, width, true);
+	project(cpu, member, cpu->x, cpu->mixed, part[GPT2_PROJ_WEIGHT], part[GPT2_PROJ_BIAS], width, width,
+		true);
 	team_wait(cpu->team);
 }
 

@@ -10,9 +10,9 @@
 struct gpt2_cpu;
 
 /*
- * Reads the weights of the open file fd into memory and makes room for capacity positions. threads >= 1. model and
- * fd stay the caller's; model must outlive the result, fd need not. 0 and *cpu, which the caller ends with
- * gpt2_cpu_free, or -errno: -ENOMEM, -EIO (the file ended early), what reading gave.
+ * Reads the weights of the open file fd into memory and makes room for capacity positions. threads >= 1.
+ * model and fd stay the caller's; model must outlive the result, fd need not. 0 and *cpu, which the caller
+ * ends with gpt2_cpu_free, or -errno: -ENOMEM, -EIO (the file ended early), what reading gave.
  */
 int gpt2_cpu_create(struct gpt2_cpu **cpu, const struct gpt2_model *model, int fd,
 		    unsigned int threads, uint32_t capacity);

@@ -38,8 +38,8 @@ struct run {
 };
 
 /*
- * Feeds the prompt, then each token that comes out. 0, and tokens is filled; or -errno of a step or of writing
- * the logits. Allocates nothing.
+ * Feeds the prompt, then each token that comes out. 0, and tokens is filled; or -errno of a step or of
+ * writing the logits. Allocates nothing.
  */
 int generate(struct run *run, const struct stepper *stepper);
 

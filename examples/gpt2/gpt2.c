@@ -2,14 +2,16 @@
 /*
  * gpt2.c - generates text with GPT-2 from a .safetensors file
  *
- * The parts: options (command line), model and safetensors (the file), seed (makes one), cpu (the arithmetic from
- * plain memory), generate (the loop). This file puts them together and prints.
- * Exit status: 0, 1 for anything that failed, 2 for a bad command line.
+ * The parts: options (command line), model and safetensors (the file), seed (makes one), cpu (the arithmetic
+ * from plain memory), device (the same as device commands), generate (the loop), report (what is printed).
+ * This file puts them together. Exit status: 0, 1 for anything that failed, 2 for a bad command line.
  */
+#define _GNU_SOURCE
+
 #include "cpu.h"
-#include "generate.h"
 #include "kernels.h"
 #include "options.h"
+#include "report.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +34,7 @@ struct program {
 
 static int fail(const char *what, int err)
 {
-	fprintf(stderr, "gpt2: %s: %s\n", what, strerror(-err));
+	fprintf(stderr, "gpt2: %s: %s\n", what, err == -ENOTTY ? "not on a dmofs mount" : strerror(-err));
 	return err;
 }
 
@@ -60,9 +62,12 @@ static int find_weights(struct program *p)
 {
 	const struct options *o = &p->options;
 
-	p->weights_path = strdup(o->weights_given ? o->weights : "gpt2-seeded.safetensors");
-	if (!p->weights_path)
+	if (asprintf(&p->weights_path, "%s%s%s", o->weights_given || !o->mount ? "" : o->mount,
+		     o->weights_given || !o->mount ? "" : "/",
+		     o->weights_given ? o->weights : "gpt2-seeded.safetensors") < 0) {
+		p->weights_path = NULL;
 		return fail("weights", -ENOMEM);
+	}
 	if (o->weights_given || access(p->weights_path, F_OK) == 0)
 		return 0;
 	return write_seeded(o, p->weights_path, &gpt2_small);
@@ -160,30 +165,19 @@ static uint32_t thread_count(const struct options *o)
 	return o->threads ? o->threads : cpus > 0 ? cpus : 1;
 }
 
-static void print_ids(const struct run *run, const char *between)
+static void print_run(const struct program *p, struct report *report)
 {
-	uint32_t i;
-
-	for (i = run->prompt; i < run->prompt + run->count; i++)
-		printf("%s%u", i > run->prompt ? between : "", run->tokens[i]);
-}
-
-static void print_run(const struct program *p, const struct run *run, uint32_t threads)
-{
+	report->bytes_per_token = gpt2_bytes_per_token(&p->model.shape);
 	if (p->options.json) {
-		printf("{\"mode\":\"cpu\",\"threads\":%u,\"tokens_per_second\":%.3f,\"first_seconds\":%.6f,\"tokens\":[",
-		       threads, run_rate(run), run->first_seconds);
-		print_ids(run, ",");
-		printf("]}\n");
+		report_json(report);
 		return;
 	}
-	print_ids(run, " ");
+	report_ids(report->run, " ");
 	printf("\n");
-	fprintf(stderr, "cpu, %u threads: %.2f tokens/s, %.2f GB/s of weights\n", threads, run_rate(run),
-		run_rate(run) * gpt2_bytes_per_token(&p->model.shape) / 1e9);
+	report_text(report);
 }
 
-/* ---- the CPU alone --------------------------------------------------------------------------------- */
+/* ---- the CPU --------------------------------------------------------------------------------------- */
 
 struct cpu_stepper {
 	struct gpt2_cpu *cpu;
@@ -219,6 +213,7 @@ static int run_cpu(struct program *p)
 {
 	uint32_t threads = thread_count(&p->options);
 	struct run run;
+	struct report report = { .run = &run, .threads = threads };
 	int err;
 
 	err = start_run(p, &run);
@@ -226,7 +221,79 @@ static int run_cpu(struct program *p)
 		return err;
 	err = generate_on_cpu(p, &run, threads);
 	if (!err)
-		print_run(p, &run, threads);
+		print_run(p, &report);
+	free(run.tokens);
+	return err;
+}
+
+/* ---- a device -------------------------------------------------------------------------------------- */
+
+static int generate_on_device(struct program *p, struct run *run, struct gpt2_device_cost *cost)
+{
+	const struct options *o = &p->options;
+	const struct gpt2_device_setup setup = {
+		.model = &p->model, .weights = p->weights, .mount = o->mount, .device = o->device,
+		.capacity = run_steps(run), .prefetch = o->prefetch,
+	};
+	struct stepper stepper = { .take = gpt2_device_take };
+	struct gpt2_device *device;
+	const char *what;
+	int err;
+
+	if (!gpt2_aligned(&p->model) && !o->quiet)
+		fprintf(stderr, "gpt2: the weights lie askew in their file: using a copy\n");
+	err = gpt2_device_create(&device, &setup, &what);
+	if (err)
+		return fail(what, err);
+	stepper.context = device;
+	err = generate(run, &stepper);
+	if (!err)
+		err = gpt2_device_cost(device, cost);
+	gpt2_device_free(device);
+	return err ? fail(o->device, err) : 0;
+}
+
+/* The same run on the CPU, with as many threads as the device; -EINVAL where the tokens differ. */
+static int compare_with_cpu(struct program *p, const struct run *run, uint32_t threads)
+{
+	uint32_t cpu_threads = p->options.threads ? p->options.threads : threads, i;
+	struct run cpu;
+	struct report report = { .run = &cpu, .threads = cpu_threads };
+	int err;
+
+	err = start_run(p, &cpu);
+	if (err)
+		return err;
+	cpu.logits = NULL;
+	err = generate_on_cpu(p, &cpu, cpu_threads);
+	if (!err) {
+		print_run(p, &report);
+		for (i = 0; i < cpu.prompt + cpu.count && cpu.tokens[i] == run->tokens[i]; i++)
+			;
+		if (i < cpu.prompt + cpu.count)
+			err = complain("device and CPU don't give the same tokens");
+	}
+	free(cpu.tokens);
+	return err;
+}
+
+static int run_device(struct program *p)
+{
+	struct gpt2_device_cost cost = { 0 };
+	struct run run;
+	struct report report = { .run = &run, .device = p->options.device, .cost = &cost };
+	int err;
+
+	err = start_run(p, &run);
+	if (err)
+		return err;
+	err = generate_on_device(p, &run, &cost);
+	if (!err) {
+		report.threads = cost.threads;
+		print_run(p, &report);
+	}
+	if (!err && p->options.compare)
+		err = compare_with_cpu(p, &run, cost.threads);
 	free(run.tokens);
 	return err;
 }
@@ -266,7 +333,7 @@ int main(int argc, char **argv)
 		return write_seeded(&p.options, p.options.write, &p.options.shape) ? 1 : 0;
 	err = prepare(&p);
 	if (!err)
-		err = run_cpu(&p);
+		err = p.options.mount ? run_device(&p) : run_cpu(&p);
 	close_all(&p);
 	return err ? 1 : 0;
 }

@@ -108,7 +108,8 @@ size_t utf8_take(const unsigned char *at, const unsigned char *end, uint32_t *co
 
 	if (at == end)
 		return 0;
-	bytes = *at < 0x80 ? 1 : (*at & 0xe0) == 0xc0 ? 2 : (*at & 0xf0) == 0xe0 ? 3 : (*at & 0xf8) == 0xf0 ? 4 : 0;
+	bytes = *at < 0x80 ? 1 : (*at & 0xe0) == 0xc0 ? 2 :
+		(*at & 0xf0) == 0xe0 ? 3 : (*at & 0xf8) == 0xf0 ? 4 : 0;
 	if (bytes == 0 || (size_t)(end - at) < bytes)
 		return 0;
 	sum = bytes == 1 ? *at : *at & (0x7fu >> bytes);

@@ -2,9 +2,9 @@
 /*
  * json.h - the little JSON that safetensors headers and BPE vocabularies need
  *
- * A cursor over bytes in memory; each call takes one token and moves on, or leaves an error behind and returns
- * false for ever after. The input is hostile: nothing is read past end, nothing recurses, nothing allocates.
- * One cursor belongs to one thread.
+ * A cursor over bytes in memory; each call takes one token and moves on, or leaves an error behind and
+ * returns false for ever after. The input is hostile: nothing is read past end, nothing recurses, nothing
+ * allocates. One cursor belongs to one thread.
  */
 #ifndef GPT2_JSON_H
 #define GPT2_JSON_H

@@ -2,10 +2,10 @@
 /*
  * kernels.c - vectors of 16 floats, and what GPT-2 does with them
  *
- * Written with the compiler's vector type; on x86-64 each kernel is compiled for three levels of the instruction
- * set and the loader picks one. The two products of a matrix and a vector are bound by memory: both read the
- * matrix once, front to back. Anything else (half rows, eight rows at a time) was measured to reach half
- * the memory's speed.
+ * Written with the compiler's vector type; on x86-64 each kernel is compiled for three levels of the
+ * instruction set and the loader picks one. The two products of a matrix and a vector are bound by memory:
+ * both read the matrix once, front to back. Anything else (half rows, eight rows at a time) was measured to
+ * reach half the memory's speed.
  */
 #include "kernels.h"
 

@@ -2,9 +2,9 @@
 /*
  * kernels.h - the arithmetic of the plain CPU path
  *
- * Each output element is summed in an order that depends on the matrix alone, never on how the work is cut, so
- * any number of threads gives the same bits. All pointers are 4-byte aligned; sizes count floats. Pure functions:
- * any thread may call them on its own output.
+ * Each output element is summed in an order that depends on the matrix alone, never on how the work is cut,
+ * so any number of threads gives the same bits. All pointers are 4-byte aligned; sizes count floats. Pure
+ * functions: any thread may call them on its own output.
  */
 #ifndef GPT2_KERNELS_H
 #define GPT2_KERNELS_H

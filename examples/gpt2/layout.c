@@ -2,7 +2,8 @@
 /*
  * layout.c - GPT-2's tensors as a table
  *
- * A dimension is a letter: V vocabulary, P positions, D width, Q three times the width, F the feed-forward width.
+ * A dimension is a letter: V vocabulary, P positions, D width, Q three times the width, F the feed-forward
+ * width.
  */
 #include "layout.h"
 

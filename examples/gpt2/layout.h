@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * layout.h - the published names and shapes of GPT-2's tensors, for model.c, which finds them, and seed.c, which
- * makes them
+ * layout.h - the published names and shapes of GPT-2's tensors, for model.c, which finds them, and seed.c,
+ * which makes them
  */
 #ifndef GPT2_LAYOUT_H
 #define GPT2_LAYOUT_H

@@ -2,9 +2,9 @@
 /*
  * model.c - finds GPT-2's tensors in a file and checks each against the shape
  *
- * The shape comes from three tensors (wte, wpe, the first layer's c_fc) and from how many layers there are; then
- * every tensor must be there, F32 and of just that shape. Others, such as the causal masks (h.N.attn.bias) of the
- * published file, are passed over. All names may carry the prefix "transformer.".
+ * The shape comes from three tensors (wte, wpe, the first layer's c_fc) and from how many layers there are;
+ * then every tensor must be there, F32 and of just that shape. Others, such as the causal masks
+ * (h.N.attn.bias) of the published file, are passed over. All names may carry the prefix "transformer.".
  */
 #include "model.h"
 #include "layout.h"

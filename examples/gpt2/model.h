@@ -43,9 +43,9 @@ struct gpt2_model {
 };
 
 /*
- * Finds the model in the open file fd, which stays the caller's. heads: 0 takes them from the file's metadata,
- * else width / 64. Returns 0, and the caller ends *model with gpt2_close; or -errno with one line in
- * reason[room] that names what is wrong: -EINVAL no valid file or no GPT-2, -ENOMEM, or what reading gave.
+ * Finds the model in the open file fd, which stays the caller's. heads: 0 takes them from the file's
+ * metadata, else width / 64. Returns 0, and the caller ends *model with gpt2_close; or -errno with one line
+ * in reason[room] that names what is wrong: -EINVAL no valid file or no GPT-2, -ENOMEM, or what reading gave.
  */
 int gpt2_open(struct gpt2_model *model, int fd, uint32_t heads, char *reason, int room);
 

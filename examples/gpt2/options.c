@@ -11,19 +11,25 @@
 #include <string.h>
 
 static const char help[] =
-	"usage: gpt2 --cpu [--weights FILE] [options]\n"
+	"usage: gpt2 --mount MOUNT [--device NAME] [--weights FILE] [options]\n"
+	"       gpt2 --cpu [--weights FILE] [options]\n"
 	"       gpt2 --write FILE [--shape LAYERS,WIDTH,HEADS,VOCAB,POSITIONS] [--seed N]\n"
 	"\n"
 	"Generates tokens with GPT-2, greedily.\n"
 	"\n"
+	"  --mount MOUNT    run on a device of this dmofs mount; the weights are a file on it\n"
+	"  --device NAME    the device (npu0)\n"
+	"  --prefetch       bring the weights into device memory first\n"
 	"  --cpu            run on the CPU, from plain memory\n"
+	"  --compare        with --mount: run on the CPU as well; fail unless the tokens are the same\n"
 	"  --weights FILE   a .safetensors file with the published names of GPT-2's tensors;\n"
-	"                   without it gpt2-seeded.safetensors, written from a seed if it isn't there\n"
+	"                   without it gpt2-seeded.safetensors on the mount or here, written from a seed if it\n"
+	"                   isn't there\n"
 	"  --tokens N       tokens to generate (32)\n"
 	"  --ids A,B,...    the prompt as token ids (the end-of-text token)\n"
 	"  --prompt TEXT    the prompt as text; needs --vocab\n"
 	"  --vocab DIR      where vocab.json and merges.txt are; the output becomes text\n"
-	"  --threads N      compute threads (as many as CPUs)\n"
+	"  --threads N      compute threads of the CPU (as many as the device has, or as CPUs)\n"
 	"  --heads N        attention heads, where the file doesn't say (width / 64)\n"
 	"  --logits FILE    write each step's logits there, raw f32\n"
 	"  --write FILE     write a seeded model there and stop\n"
@@ -34,11 +40,16 @@ static const char help[] =
 	"  --help\n";
 
 enum option_id {
-	OPT_CPU = 256, OPT_WEIGHTS, OPT_TOKENS, OPT_IDS, OPT_PROMPT, OPT_VOCAB, OPT_THREADS, OPT_HEADS, OPT_LOGITS,
-	OPT_WRITE, OPT_SHAPE, OPT_SEED, OPT_JSON, OPT_QUIET, OPT_HELP
+	OPT_CPU = 256, OPT_MOUNT, OPT_DEVICE, OPT_PREFETCH, OPT_COMPARE, OPT_WEIGHTS, OPT_TOKENS, OPT_IDS,
+	OPT_PROMPT, OPT_VOCAB, OPT_THREADS, OPT_HEADS, OPT_LOGITS, OPT_WRITE, OPT_SHAPE,
+	OPT_SEED, OPT_JSON, OPT_QUIET, OPT_HELP
 };
 
 static const struct option table[] = {
+	{ "mount", required_argument, NULL, OPT_MOUNT },
+	{ "device", required_argument, NULL, OPT_DEVICE },
+	{ "prefetch", no_argument, NULL, OPT_PREFETCH },
+	{ "compare", no_argument, NULL, OPT_COMPARE },
 	{ "cpu", no_argument, NULL, OPT_CPU },
 	{ "weights", required_argument, NULL, OPT_WEIGHTS },
 	{ "tokens", required_argument, NULL, OPT_TOKENS },
@@ -87,7 +98,8 @@ static bool read_number(const char *text, uint32_t least, uint32_t most, uint32_
 
 static bool read_shape(const char *text, struct gpt2_shape *shape)
 {
-	uint32_t *const to[] = { &shape->layers, &shape->width, &shape->heads, &shape->vocab, &shape->positions };
+	uint32_t *const to[] = { &shape->layers, &shape->width, &shape->heads, &shape->vocab,
+				 &shape->positions };
 	const char *at = text;
 	int i;
 
@@ -117,6 +129,10 @@ static bool take(struct options *o, int id, const char *value)
 {
 	switch (id) {
 	case OPT_CPU: o->cpu = true; return true;
+	case OPT_COMPARE: o->compare = true; return true;
+	case OPT_PREFETCH: o->prefetch = true; return true;
+	case OPT_MOUNT: o->mount = value; return true;
+	case OPT_DEVICE: o->device = value; return true;
 	case OPT_JSON: o->json = true; return true;
 	case OPT_QUIET: o->quiet = true; return true;
 	case OPT_WEIGHTS: o->weights = value; return true;
@@ -135,8 +151,12 @@ static bool check(const struct options *o)
 		return complain("--prompt needs --vocab DIR; without a vocabulary give --ids", NULL);
 	if (o->prompt && o->ids)
 		return complain("--prompt and --ids exclude each other", NULL);
-	if (!o->cpu && !o->write)
-		return complain("nothing to do: give --cpu or --write (see --help)", NULL);
+	if (!o->cpu && !o->mount && !o->write)
+		return complain("nothing to do: give --mount, --cpu or --write (see --help)", NULL);
+	if (o->cpu && o->mount)
+		return complain("--cpu and --mount exclude each other; --compare does both", NULL);
+	if (!o->mount && (o->compare || o->prefetch))
+		return complain("--compare and --prefetch need --mount", NULL);
 	return true;
 }
 
@@ -144,7 +164,7 @@ bool options_read(struct options *o, int argc, char **argv, int *status)
 {
 	int id;
 
-	*o = (struct options){ .tokens = 32, .seed = 1, .shape = gpt2_small };
+	*o = (struct options){ .device = "npu0", .tokens = 32, .seed = 1, .shape = gpt2_small };
 	*status = 2;
 	while ((id = getopt_long(argc, argv, "", table, NULL)) != -1) {
 		if (id == OPT_HELP) {

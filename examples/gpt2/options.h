@@ -18,7 +18,11 @@ struct options {
 	const char *prompt;
 	const char *vocab;
 	const char *logits;
+	const char *mount;	/* --mount: run on a device of it */
+	const char *device;
 	bool cpu;
+	bool compare;		/* both, and hold one against the other */
+	bool prefetch;
 	bool json;
 	bool quiet;
 	uint32_t tokens;
@@ -29,8 +33,8 @@ struct options {
 };
 
 /*
- * Reads the command line. Returns true to go on; false to stop with exit status *status, everything having been said
- * (help on stdout, complaints on stderr). Strings stay argv's.
+ * Reads the command line. Returns true to go on; false to stop with exit status *status, everything having
+ * been said (help on stdout, complaints on stderr). Strings stay argv's.
  */
 bool options_read(struct options *o, int argc, char **argv, int *status);
 

@@ -2,9 +2,10 @@
 /*
  * safetensors.c - a strict reader of .safetensors headers, and the writer's side
  *
- * The reader goes through the header once, left to right. Names are decoded into one block as long as the header
- * (no decoded string is longer than its source), so memory is bounded by the header's length. After the last
- * tensor the table is sorted twice: by name to find duplicates, by offset to find overlaps and holes.
+ * The reader goes through the header once, left to right. Names are decoded into one block as long as the
+ * header (no decoded string is longer than its source), so memory is bounded by the header's length. After
+ * the last tensor the table is sorted twice: by name to find duplicates, by offset to find overlaps and
+ * holes.
  */
 #include "safetensors.h"
 #include "json.h"

@@ -2,10 +2,10 @@
 /*
  * safetensors.h - names, types, shapes and places of the tensors in a .safetensors file
  *
- * A file is: 8 bytes little endian, the header's length; the header, JSON; the data. The reader takes the header
- * alone and believes nothing: what it accepts has every tensor inside the file, on bytes of its own that match
- * its shape, and no byte of the data belongs to none. The writer pads the header with spaces, so that the data
- * starts on a page and a device can map it aligned.
+ * A file is: 8 bytes little endian, the header's length; the header, JSON; the data. The reader takes the
+ * header alone and believes nothing: what it accepts has every tensor inside the file, on bytes of its own
+ * that match its shape, and no byte of the data belongs to none. The writer pads the header with spaces, so
+ * that the data starts on a page and a device can map it aligned.
  *
  * An index is built by one thread; after that any number may read it.
  */
@@ -83,10 +83,10 @@ void st_free(struct st_index *index);
 const struct st_tensor *st_find(const struct st_index *index, const char *name);
 
 /*
- * Gives the tensors (name, dtype, rank, shape set) their bytes and their offsets, one behind the other, and makes
- * a file's beginning: *head (malloc'ed, the caller's) of *head_bytes, a multiple of ST_PAGE, length field and
- * padding included. heads, where not NULL, goes into __metadata__ as "n_head". Names must need no escape.
- * ST_NO_MEMORY, ST_OVERFLOW, ST_HEADER_LENGTH.
+ * Gives the tensors (name, dtype, rank, shape set) their bytes and their offsets, one behind the other, and
+ * makes a file's beginning: *head (malloc'ed, the caller's) of *head_bytes, a multiple of ST_PAGE, length
+ * field and padding included. heads, where not NULL, goes into __metadata__ as "n_head". Names must need no
+ * escape. ST_NO_MEMORY, ST_OVERFLOW, ST_HEADER_LENGTH.
  */
 enum st_status st_make_head(struct st_tensor *tensors, size_t count, const char *heads,
 			    char **head, size_t *head_bytes);

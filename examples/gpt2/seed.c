@@ -2,11 +2,14 @@
 /*
  * seed.c - writes a GPT-2 whose numbers come from a seed
  *
- * Element i of tensor t is a hash of (seed, t, i): the sum of the hash's four bytes, centred, is normal enough, and
- * a loop without carried state is one that compilers vectorise. Matrices get the spread that keeps activations
- * near 1 at any width; the attention's projection gets more, so that the heads look at few positions and not
- * evenly at all. wte comes last in the file: a token reads the file front to back, and the head's rows last.
+ * Element i of tensor t is a hash of (seed, t, i): the sum of the hash's four bytes, centred, is normal
+ * enough, and a loop without carried state is one that compilers vectorise. Matrices get the spread that
+ * keeps activations near 1 at any width; the attention's projection gets more, so that the heads look at few
+ * positions and not evenly at all. wte comes last in the file: a token reads the file front to back, and the
+ * head's rows last.
  */
+#define _GNU_SOURCE
+
 #include "model.h"
 #include "layout.h"
 

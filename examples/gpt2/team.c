@@ -2,9 +2,9 @@
 /*
  * team.c - a barrier, and threads that go from barrier to barrier
  *
- * arrived counts members at the barrier; the last one resets it and raises phase, which the others watch: SPINS looks
- * and then a futex. work, context and stop are written by member 0 before the barrier that starts the others and
- * read after it. No lock.
+ * arrived counts members at the barrier; the last one resets it and raises phase, which the others watch:
+ * SPINS looks and then a futex. work, context and stop are written by member 0 before the barrier that starts
+ * the others and read after it. No lock.
  */
 #include "team.h"
 

@@ -2,8 +2,8 @@
 /*
  * team.h - threads that run one function together, in step
  *
- * A team of n has n - 1 threads of its own; the caller of team_run is member 0. Steps are short (microseconds), so
- * waiting spins first and sleeps after.
+ * A team of n has n - 1 threads of its own; the caller of team_run is member 0. Steps are short
+ * (microseconds), so waiting spins first and sleeps after.
  */
 #ifndef GPT2_TEAM_H
 #define GPT2_TEAM_H

@@ -2,9 +2,9 @@
 /*
  * safetensors.c - feeds damaged headers to the safetensors reader
  *
- * What the reader accepts must keep its promises (header of safetensors.h); what it refuses must have a reason.
- * Stand-alone it mutates good headers with a fixed random sequence: --seconds N bounds the time (2), --seed N moves
- * the sequence. With -DLIBFUZZER it has no main and is libFuzzer's.
+ * What the reader accepts must keep its promises (header of safetensors.h); what it refuses must have a
+ * reason. Stand-alone it mutates good headers with a fixed random sequence: --seconds N bounds the time (2),
+ * --seed N moves the sequence. With -DLIBFUZZER it has no main and is libFuzzer's.
  */
 #include "safetensors.h"
 
