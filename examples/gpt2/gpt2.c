@@ -2,12 +2,14 @@
 /*
  * gpt2.c - generates text with GPT-2 from a .safetensors file
  *
- * The parts: options (command line), model and safetensors (the file), seed (makes one), cpu (the arithmetic
- * from plain memory), device (the same as device commands), generate (the loop), report (what is printed).
- * This file puts them together. Exit status: 0, 1 for anything that failed, 2 for a bad command line.
+ * The parts: options (command line), bpe (text to tokens and back), model and safetensors (the file), seed
+ * (makes one), cpu (the arithmetic from plain memory), device (the same as device commands), generate (the
+ * loop), report (what is printed). This file puts them together. Exit status: 0, 1 for anything that failed,
+ * 2 for a bad command line.
  */
 #define _GNU_SOURCE
 
+#include "bpe.h"
 #include "cpu.h"
 #include "kernels.h"
 #include "options.h"
@@ -28,6 +30,7 @@ struct program {
 	int weights;			/* open file */
 	char *weights_path;
 	FILE *logits;
+	struct bpe *bpe;		/* NULL without --vocab */
 	uint32_t *prompt;		/* ids */
 	uint32_t prompt_count;
 };
@@ -115,17 +118,11 @@ static int parse_ids(const char *text, uint32_t vocab, uint32_t *to, uint32_t *c
 	}
 }
 
-static int take_prompt(struct program *p)
+static int take_ids(struct program *p, const char *text)
 {
-	const char *text = p->options.ids;
 	uint32_t vocab = p->model.shape.vocab;
-	char last[16];
 	int err;
 
-	if (!text) {
-		snprintf(last, sizeof(last), "%u", vocab - 1);
-		text = last;
-	}
 	err = parse_ids(text, vocab, NULL, &p->prompt_count);
 	if (err)
 		return err;
@@ -133,6 +130,51 @@ static int take_prompt(struct program *p)
 	if (!p->prompt)
 		return fail("prompt", -ENOMEM);
 	return parse_ids(text, vocab, p->prompt, &p->prompt_count);
+}
+
+static int take_text(struct program *p, const char *text)
+{
+	size_t length = strlen(text);
+	long n, i;
+
+	p->prompt = calloc(length + 1, sizeof(*p->prompt));	/* no token is shorter than a byte */
+	if (!p->prompt)
+		return fail("prompt", -ENOMEM);
+	n = bpe_encode(p->bpe, text, length, p->prompt, length);
+	if (n < 0)
+		return fail("prompt", n);
+	if (n == 0)
+		return complain("the prompt is empty");
+	for (i = 0; i < n; i++)
+		if (p->prompt[i] >= p->model.shape.vocab)
+			return complain("the vocabulary doesn't belong to these weights: an id is too large");
+	p->prompt_count = n;
+	return 0;
+}
+
+/* The last token, which is the end of a text in GPT-2's vocabulary, stands for no prompt at all. */
+static int take_prompt(struct program *p)
+{
+	const struct options *o = &p->options;
+	char last[16];
+
+	if (o->prompt)
+		return take_text(p, o->prompt);
+	snprintf(last, sizeof(last), "%u", p->model.shape.vocab - 1);
+	return take_ids(p, o->ids ? o->ids : last);
+}
+
+static int open_vocabulary(struct program *p)
+{
+	char reason[160];
+	int err;
+
+	if (!p->options.vocab)
+		return 0;
+	err = bpe_load(&p->bpe, p->options.vocab, reason, sizeof(reason));
+	if (err)
+		fprintf(stderr, "gpt2: %s\n", reason);
+	return err;
 }
 
 static int open_logits(struct program *p)
@@ -165,6 +207,19 @@ static uint32_t thread_count(const struct options *o)
 	return o->threads ? o->threads : cpus > 0 ? cpus : 1;
 }
 
+static void print_text(const struct program *p, const struct run *run)
+{
+	const char *bytes;
+	size_t length;
+	uint32_t i;
+
+	for (i = 0; i < run->prompt + run->count; i++) {
+		bytes = bpe_decode(p->bpe, run->tokens[i], &length);
+		if (bytes)
+			fwrite(bytes, 1, length, stdout);
+	}
+}
+
 static void print_run(const struct program *p, struct report *report)
 {
 	report->bytes_per_token = gpt2_bytes_per_token(&p->model.shape);
@@ -172,7 +227,10 @@ static void print_run(const struct program *p, struct report *report)
 		report_json(report);
 		return;
 	}
-	report_ids(report->run, " ");
+	if (p->bpe)
+		print_text(p, report->run);
+	else
+		report_ids(report->run, " ");
 	printf("\n");
 	report_text(report);
 }
@@ -307,12 +365,15 @@ static int prepare(struct program *p)
 	if (!err)
 		err = open_model(p);
 	if (!err)
+		err = open_vocabulary(p);
+	if (!err)
 		err = take_prompt(p);
 	return err ? err : open_logits(p);
 }
 
 static void close_all(struct program *p)
 {
+	bpe_free(p->bpe);
 	gpt2_close(&p->model);
 	if (p->weights >= 0)
 		close(p->weights);

@@ -127,6 +127,23 @@ def as_published(path):
     return out
 
 
+def prompt_is_encoded():
+    """--prompt with a vocabulary runs as --ids with the ids that its merges give."""
+    path = write("text", "1,32,2,300,32", 5)
+    plain = [c for c in range(33, 127)] + [c for c in range(161, 256) if c != 173]
+    others = [c for c in range(256) if c not in plain]
+    char = {c: chr(c) for c in plain} | {c: chr(256 + i) for i, c in enumerate(others)}
+    vocab = {char[c]: c for c in range(256)} | {"he": 256, "ll": 257, "hell": 258, char[32] + "w": 259}
+    with open(SCRATCH + "/vocab.json", "w", encoding="utf-8") as f:
+        json.dump(vocab, f)
+    with open(SCRATCH + "/merges.txt", "w", encoding="utf-8") as f:
+        f.write(f"#version: 0.2\nh e\nl l\nhe ll\n{char[32]} w\n")
+    text = subprocess.run([PROGRAM, "--cpu", "--weights", path, "--quiet", "--json", "--tokens", "6",
+                           "--vocab", SCRATCH, "--prompt", "hello wo"], check=True, stdout=subprocess.PIPE)
+    by_ids, _ = run(path, [258, ord("o"), 259, ord("o")], 6, "--cpu")
+    assert json.loads(text.stdout)["tokens"] == by_ids, "--prompt and --ids"
+
+
 def main():
     prompt = [1, 5, 9, 2, 60]
     small = write("small", "2,64,4,97,32", 7)
@@ -137,6 +154,7 @@ def main():
     compare("sizes that fill no vector", odd, 3, prompt, 30, "--cpu", "--threads", "2")
     published = compare("names and order as published", as_published(small), 4, prompt, 20, "--cpu")
     assert np.array_equal(one, published), "the file's layout changed the result"
+    prompt_is_encoded()
 
 
 main()
