@@ -234,8 +234,7 @@ START_TEST(readers_with_read_only_opens_share_with_the_device)
 		ck_assert_uint_lt(now_ms(), end);
 		ctx_check_pattern(ctx, va, 0, MiB, 1);
 		obj_check_pattern(fd, 0, MiB, 1);
-		c = ctx_run(ctx, DMO_OP_CKSUM, va, MiB, 0, 0, 1);
-		ck_ok(c.status);
+		ck_ok(ctx_cksum(ctx, va, MiB, &c));
 	} while (c.faults);
 }
 END_TEST

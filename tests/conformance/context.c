@@ -4,117 +4,120 @@
  */
 #include "kit.h"
 
+#define CONTEXTS 1024
+
+static struct dmo_as *handles[CONTEXTS];	/* by descriptor */
+
 int ctx_open(const char *device)
 {
 	int fd = conf_home.open_context(device, O_RDWR | O_CLOEXEC);
 
 	ck_assert_msg(fd >= 0, "context of %s: %s", device, strerror(-fd));
+	ck_assert_int_lt(fd, CONTEXTS);
+	ck_ok(dmo_as_import(fd, &handles[fd]));
 	return fd;
+}
+
+struct dmo_as *ctx_handle(int ctx)
+{
+	return handles[ctx];
 }
 
 int ctx_map_op(int ctx, struct dmo_map_op *op)
 {
-	struct {
-		struct dmo_map head;
-		struct dmo_map_op op;
-	} map = { .head = { .count = 1 }, .op = *op };
-	int err = request(ctx, DMO_IOC_MAP(1), &map);
+	size_t done;
+	int err = dmo_map_batch(ctx_handle(ctx), op, 1, &done);
 
-	ck_assert_uint_eq(map.head.done, err ? 0 : 1);
-	*op = map.op;
+	ck_assert_uint_eq(done, err ? 0 : 1);
 	return err;
 }
 
 uint64_t ctx_map(int ctx, int fd, uint64_t offset, uint64_t length, uint32_t prot)
 {
-	struct dmo_map_op op = { .length = length, .key = obj_key(fd), .offset = offset, .prot = prot };
+	uint64_t va;
 
-	ck_ok(ctx_map_op(ctx, &op));
-	ck_assert_uint_eq(op.va % PAGE, 0);
-	return op.va;
+	ck_ok(dmo_map(ctx_handle(ctx), fd, offset, length, prot, 0, 0, &va));
+	ck_assert_uint_eq(va % PAGE, 0);
+	return va;
 }
 
 int ctx_try_map(int ctx, int fd, uint64_t offset, uint64_t length, uint32_t prot)
 {
-	struct dmo_map_op op = { .length = length, .key = obj_key(fd), .offset = offset, .prot = prot };
+	uint64_t va;
 
-	return ctx_map_op(ctx, &op);
+	return dmo_map(ctx_handle(ctx), fd, offset, length, prot, 0, 0, &va);
 }
 
 int ctx_unmap(int ctx, uint64_t va, uint64_t length)
 {
-	struct {
-		struct dmo_unmap head;
-		struct dmo_unmap_op op;
-	} unmap = { .head = { .count = 1 }, .op = { .va = va, .length = length } };
-
-	return request(ctx, DMO_IOC_UNMAP(1), &unmap);
+	return dmo_unmap(ctx_handle(ctx), va, length);
 }
 
 /* ---- commands ----------------------------------------------------------------------------------------------- */
 
-void ctx_submit(int ctx, const struct dmo_command *command)
+int ctx_run(int ctx, const struct dmo_command *command, struct dmo_completion *completion)
 {
-	ssize_t n = write(ctx, command, sizeof(*command));
+	int err = dmo_run(ctx_handle(ctx), command, completion);
 
-	ck_assert_msg(n == sizeof(*command), "submitting: %zd %s", n, strerror(errno));
+	ck_assert_int_eq(err, completion->status);
+	ck_assert_uint_eq(completion->op, command->op);
+	return err;
 }
 
-void ctx_complete(int ctx, struct dmo_completion *completion)
+int ctx_fill_completion(int ctx, uint64_t va, uint64_t length, int byte, struct dmo_completion *completion)
 {
-	ssize_t n;
+	struct dmo_command command;
 
-	do
-		n = read(ctx, completion, sizeof(*completion));
-	while (n < 0 && errno == EINTR);
-	ck_assert_msg(n == sizeof(*completion), "completion: %zd %s", n, strerror(errno));
-}
-
-struct dmo_completion ctx_run(int ctx, uint32_t op, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e)
-{
-	static uint64_t cookie;
-	struct dmo_command command = { .cookie = ++cookie, .op = op, .arg = { a, b, c, d, e } };
-	struct dmo_completion completion;
-
-	ctx_submit(ctx, &command);
-	ctx_complete(ctx, &completion);
-	ck_assert_uint_eq(completion.cookie, command.cookie);
-	ck_assert_uint_eq(completion.op, op);
-	return completion;
+	dmo_cmd_fill(&command, va, length, byte);
+	return ctx_run(ctx, &command, completion);
 }
 
 int ctx_fill(int ctx, uint64_t va, uint64_t length, int byte)
 {
-	return ctx_run(ctx, DMO_OP_FILL, va, length, byte, 0, 0).status;
+	struct dmo_completion completion;
+
+	return ctx_fill_completion(ctx, va, length, byte, &completion);
 }
 
 int ctx_copy(int ctx, uint64_t dst, uint64_t src, uint64_t length)
 {
-	return ctx_run(ctx, DMO_OP_COPY, dst, src, length, 0, 0).status;
+	struct dmo_completion completion;
+	struct dmo_command command;
+
+	dmo_cmd_copy(&command, dst, src, length);
+	return ctx_run(ctx, &command, &completion);
 }
 
-int ctx_cksum(int ctx, uint64_t va, uint64_t length, uint32_t *sum)
+int ctx_cksum(int ctx, uint64_t va, uint64_t length, struct dmo_completion *completion)
 {
-	struct dmo_completion c = ctx_run(ctx, DMO_OP_CKSUM, va, length, 0, 0, 1);
+	struct dmo_command command;
 
-	*sum = c.result[0];
-	return c.status;
+	dmo_cmd_cksum(&command, va, length, 0, 0, true);
+	return ctx_run(ctx, &command, completion);
 }
 
 int ctx_add(int ctx, uint64_t va, uint64_t addend, uint64_t *old)
 {
-	struct dmo_completion c = ctx_run(ctx, DMO_OP_ATOMIC_ADD, va, addend, 0, 0, 0);
+	struct dmo_completion completion;
+	struct dmo_command command;
+	int err;
 
-	*old = c.result[0];
-	return c.status;
+	dmo_cmd_atomic_add(&command, va, addend);
+	err = ctx_run(ctx, &command, &completion);
+	*old = completion.result[0];
+	return err;
 }
 
 int ctx_load(int ctx, uint64_t va, uint64_t *value)
 {
-	struct dmo_completion c = ctx_run(ctx, DMO_OP_CHASE, va, 1, 0, 0, 0);
+	struct dmo_completion completion;
+	struct dmo_command command;
+	int err;
 
-	*value = c.result[0];
-	return c.status;
+	dmo_cmd_chase(&command, va, 1);
+	err = ctx_run(ctx, &command, &completion);
+	*value = completion.result[0];
+	return err;
 }
 
 /* ---- checksums ---------------------------------------------------------------------------------------------- */
@@ -153,10 +156,10 @@ uint32_t posix_cksum(const void *buf, uint64_t length)
 
 static void check_sum(int ctx, uint64_t va, void *expected, uint64_t length)
 {
-	uint32_t sum;
+	struct dmo_completion completion;
 
-	ck_ok(ctx_cksum(ctx, va, length, &sum));
-	ck_assert_uint_eq(sum, posix_cksum(expected, length));
+	ck_ok(ctx_cksum(ctx, va, length, &completion));
+	ck_assert_uint_eq(completion.result[0], posix_cksum(expected, length));
 	free(expected);
 }
 

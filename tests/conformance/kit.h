@@ -13,7 +13,7 @@
 #include "home.h"
 
 #include <check.h>
-#include <dmo/ioctl.h>
+#include <dmo/dmo.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -93,30 +93,26 @@ uint64_t obj_key(int fd);
 uint64_t obj_resident(int fd);
 struct dmo_info obj_info(int fd);
 int obj_migrate(int fd, uint64_t offset, uint64_t length, uint32_t device);
-int obj_advise(int fd, uint64_t offset, uint64_t length, uint32_t advice, uint32_t device, uint64_t value);
-int obj_pin(int fd, uint64_t offset, uint64_t length, uint32_t device, uint64_t *id);
-int obj_unpin(int fd, uint64_t id);
-/* How many extents came, at most room; or -errno. */
-int obj_query(int fd, uint64_t offset, uint64_t length, struct dmo_extent *extents, unsigned room);
 /* The extent that holds one page. */
 struct dmo_extent obj_extent(int fd, uint64_t offset);
 
 /* ---- contexts ---------------------------------------------------------------------------------------------- */
 
 int ctx_open(const char *device);
+/* The library's handle of a context that ctx_open opened. */
+struct dmo_as *ctx_handle(int ctx);
 /* Where the range came, mapped through a key of fd. */
 uint64_t ctx_map(int ctx, int fd, uint64_t offset, uint64_t length, uint32_t prot);
 int ctx_map_op(int ctx, struct dmo_map_op *op);
 int ctx_try_map(int ctx, int fd, uint64_t offset, uint64_t length, uint32_t prot);
 int ctx_unmap(int ctx, uint64_t va, uint64_t length);
-void ctx_submit(int ctx, const struct dmo_command *command);
-void ctx_complete(int ctx, struct dmo_completion *completion);
-/* Submits and waits. */
-struct dmo_completion ctx_run(int ctx, uint32_t op, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e);
-/* The status of the completion. */
+/* Runs one command: the status of its completion, which must come. */
+int ctx_run(int ctx, const struct dmo_command *command, struct dmo_completion *completion);
+/* The same for one kind. */
+int ctx_fill_completion(int ctx, uint64_t va, uint64_t length, int byte, struct dmo_completion *completion);
 int ctx_fill(int ctx, uint64_t va, uint64_t length, int byte);
 int ctx_copy(int ctx, uint64_t dst, uint64_t src, uint64_t length);
-int ctx_cksum(int ctx, uint64_t va, uint64_t length, uint32_t *sum);
+int ctx_cksum(int ctx, uint64_t va, uint64_t length, struct dmo_completion *completion);
 int ctx_add(int ctx, uint64_t va, uint64_t addend, uint64_t *old);
 int ctx_load(int ctx, uint64_t va, uint64_t *value);
 /* cksum(1)'s number. */

@@ -165,17 +165,17 @@ int request(int fd, unsigned long cmd, void *arg)
 
 uint64_t obj_key(int fd)
 {
-	struct dmo_key key = { 0 };
+	uint64_t key;
 
-	ck_ok(request(fd, DMO_IOC_KEY, &key));
-	return key.key;
+	ck_ok(dmo_key(fd, &key));
+	return key;
 }
 
 struct dmo_info obj_info(int fd)
 {
-	struct dmo_info info = { 0 };
+	struct dmo_info info;
 
-	ck_ok(request(fd, DMO_IOC_INFO, &info));
+	ck_ok(dmo_info(fd, &info));
 	return info;
 }
 
@@ -186,57 +186,14 @@ uint64_t obj_resident(int fd)
 
 int obj_migrate(int fd, uint64_t offset, uint64_t length, uint32_t device)
 {
-	struct dmo_migrate m = { .offset = offset, .length = length, .device = device };
-
-	return request(fd, DMO_IOC_MIGRATE, &m);
-}
-
-int obj_advise(int fd, uint64_t offset, uint64_t length, uint32_t advice, uint32_t device, uint64_t value)
-{
-	struct dmo_advise a = {
-		.offset = offset, .length = length, .advice = advice, .device = device, .value = value,
-	};
-
-	return request(fd, DMO_IOC_ADVISE, &a);
-}
-
-int obj_pin(int fd, uint64_t offset, uint64_t length, uint32_t device, uint64_t *id)
-{
-	struct dmo_pin p = { .offset = offset, .length = length, .device = device };
-	int err = request(fd, DMO_IOC_PIN, &p);
-
-	if (!err && id)
-		*id = p.id;
-	return err;
-}
-
-int obj_unpin(int fd, uint64_t id)
-{
-	struct dmo_pin p = { .id = id };
-
-	return request(fd, DMO_IOC_UNPIN, &p);
-}
-
-int obj_query(int fd, uint64_t offset, uint64_t length, struct dmo_extent *extents, unsigned room)
-{
-	struct {
-		struct dmo_query head;
-		struct dmo_extent extents[DMO_QUERY_MAX];
-	} q = { .head = { .offset = offset, .length = length, .count = room } };
-	int err = request(fd, DMO_IOC_QUERY(room), &q);
-
-	if (err)
-		return err;
-	ck_assert_uint_le(q.head.count, room);
-	memcpy(extents, q.extents, q.head.count * sizeof(*extents));
-	return q.head.count;
+	return dmo_migrate(fd, offset, length, device, 0, NULL);
 }
 
 struct dmo_extent obj_extent(int fd, uint64_t offset)
 {
 	struct dmo_extent e = { 0 };
 
-	ck_assert_int_eq(obj_query(fd, offset, PAGE, &e, 1), 1);
+	ck_assert_int_eq(dmo_query(fd, offset, PAGE, &e, 1, NULL), 1);
 	ck_assert_uint_le(e.offset, offset);
 	ck_assert_uint_gt(e.offset + e.length, offset);
 	return e;
