@@ -184,6 +184,9 @@ const char *dmo_dev_name(const struct dmo_dev *dev);
 /* The number that requests name it by; it never changes while the mount lasts. */
 uint32_t dmo_dev_number(const struct dmo_dev *dev);
 
+/* What DMO_IOC_DEVICE tells of a device, from its control files: no object needs to be open. */
+int dmo_dev_info(struct dmo_dev *dev, struct dmo_device_info *info);
+
 enum dmo_limit {
 	DMO_LIMIT_MAX,		/* memory.max: never more */
 	DMO_LIMIT_HIGH,		/* memory.high: background eviction starts here ... */

@@ -32,7 +32,8 @@ PUBLIC void dmo_cmd_copy(struct dmo_command *cmd, uint64_t dst, uint64_t src, ui
 	*cmd = (struct dmo_command){ .op = DMO_OP_COPY, .arg = { dst, src, bytes } };
 }
 
-PUBLIC void dmo_cmd_cksum(struct dmo_command *cmd, uint64_t src, uint64_t bytes, uint32_t crc, uint64_t before, bool finish)
+PUBLIC void dmo_cmd_cksum(struct dmo_command *cmd, uint64_t src, uint64_t bytes, uint32_t crc, uint64_t before,
+			  bool finish)
 {
 	*cmd = (struct dmo_command){ .op = DMO_OP_CKSUM, .arg = { src, bytes, crc, before, finish } };
 }

@@ -3,7 +3,9 @@
  * device.c - a mount's devices as their control files show them
  *
  * A struct dmo_dev owns one O_PATH descriptor of devices/NAME in the control directory; every access opens the file it
- * wants below it, so that the file's own modes decide. The number of a device is the line "number" of its info.
+ * wants below it, so that the file's own modes decide. The file info has lines "name value", of which these are read:
+ * number, memory, threads, link, va_start, va_end (numbers), memory_type (private, coherent), faults, dirty, lost
+ * (yes, no).
  */
 #include "lib.h"
 
@@ -25,19 +27,79 @@ struct dmo_dev {
 /* Control files are small. */
 #define TEXT_MAX 16384
 
-static int read_number(int dir, uint32_t *number)
+/* Calls set(arg, name, value) for each "name value" line, the newline taken off. */
+static void each_line(char *text, void (*set)(void *arg, const char *name, const char *value), void *arg)
+{
+	char *save, *line = strtok_r(text, "\n", &save);
+
+	for (; line; line = strtok_r(NULL, "\n", &save)) {
+		char *space = strchr(line, ' ');
+
+		if (!space)
+			continue;
+		*space = '\0';
+		set(arg, line, space + 1);
+	}
+}
+
+static void set_info(void *arg, const char *name, const char *value)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+		bool wide;
+	} numbers[] = {
+		{ "number", offsetof(struct dmo_device_info, device), false },
+		{ "threads", offsetof(struct dmo_device_info, threads), false },
+		{ "memory", offsetof(struct dmo_device_info, memory), true },
+		{ "link", offsetof(struct dmo_device_info, link), true },
+		{ "va_start", offsetof(struct dmo_device_info, va_start), true },
+		{ "va_end", offsetof(struct dmo_device_info, va_end), true },
+	};
+	struct dmo_device_info *info = arg;
+	uint64_t n = strtoull(value, NULL, 0);
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		char *field = (char *)info + numbers[i].offset;
+
+		if (strcmp(name, numbers[i].name) != 0)
+			continue;
+		if (numbers[i].wide)
+			memcpy(field, &n, sizeof(n));
+		else
+			memcpy(field, &(uint32_t){ (uint32_t)n }, sizeof(uint32_t));
+	}
+	if (strcmp(name, "memory_type") == 0)
+		info->memory_type = strcmp(value, "coherent") == 0 ? DMO_MEM_COHERENT : DMO_MEM_PRIVATE;
+	if (strcmp(name, "faults") == 0 && strcmp(value, "yes") == 0)
+		info->flags |= DMO_DEVICE_FAULTS;
+	if (strcmp(name, "dirty") == 0 && strcmp(value, "yes") == 0)
+		info->flags |= DMO_DEVICE_DIRTY;
+	if (strcmp(name, "lost") == 0 && strcmp(value, "yes") == 0)
+		info->flags |= DMO_DEVICE_LOST;
+}
+
+/* -EBADMSG: info says no number, so is none. */
+static int read_info(int dir, struct dmo_device_info *info)
 {
 	char text[TEXT_MAX];
 	int r = sys_read_text(dir, "info", text, sizeof(text));
 
 	if (r < 0)
 		return r;
-	for (const char *line = text; line; line = strchr(line, '\n')) {
-		line += *line == '\n';
-		if (sscanf(line, "number %" SCNu32, number) == 1)
-			return 0;
-	}
-	return -EBADMSG;
+	*info = (struct dmo_device_info){ .device = DMO_DEVICE_ANY };
+	each_line(text, set_info, info);
+	return info->device == DMO_DEVICE_ANY ? -EBADMSG : 0;
+}
+
+static int read_number(int dir, uint32_t *number)
+{
+	struct dmo_device_info info;
+	int r = read_info(dir, &info);
+
+	if (r == 0)
+		*number = info.device;
+	return r;
 }
 
 static int open_in(const char *control, const char *name, struct dmo_dev **dev)
@@ -183,6 +245,26 @@ PUBLIC int dmo_events(struct dmo_dev *dev, struct dmo_stat *stat)
 	KEEP_ERRNO;
 
 	return read_stat(dev, "memory.events", stat);
+}
+
+PUBLIC int dmo_dev_info(struct dmo_dev *dev, struct dmo_device_info *info)
+{
+	KEEP_ERRNO;
+	struct dmo_device_info got;
+	uint64_t used, limit;
+	int r = read_info(dev->dir, &got);
+
+	if (r == 0)
+		r = dmo_dev_limit_get(dev, DMO_LIMIT_CURRENT, &used);
+	if (r == 0)
+		r = dmo_dev_limit_get(dev, DMO_LIMIT_MAX, &limit);
+	if (r < 0)
+		return r;
+	got.used = used;
+	got.limit = limit < got.memory ? limit : got.memory;
+	strcpy(got.name, dev->name);
+	*info = got;
+	return 0;
 }
 
 /* ---- all of a mount's devices ---- */

@@ -2,8 +2,8 @@
 /*
  * lib.h - what the parts of libdmo share
  *
- * Layers, each using those before it: sys (system calls as -errno), object, migrate, mount, device, stat, space (contexts
- * and their mappings), command (queues), peer (mappings at one address on both sides).
+ * Layers, each using those before it: sys (system calls as -errno), object, migrate, mount, device, stat, space
+ * (contexts and their mappings), command (queues), peer (mappings at one address on both sides).
  *
  * Every public function that makes a system call begins with KEEP_ERRNO.
  */

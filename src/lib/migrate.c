@@ -9,7 +9,8 @@
 
 #include <poll.h>
 
-PUBLIC int dmo_migrate(int fd, uint64_t offset, uint64_t length, uint32_t device, uint32_t flags, struct dmo_migrate *result)
+PUBLIC int dmo_migrate(int fd, uint64_t offset, uint64_t length, uint32_t device, uint32_t flags,
+		       struct dmo_migrate *result)
 {
 	KEEP_ERRNO;
 	struct dmo_migrate request = { .offset = offset, .length = length, .device = device, .flags = flags };

@@ -180,7 +180,8 @@ static int query_once(int fd, uint64_t offset, uint64_t end, struct dmo_extent *
 	return (int)query->count;
 }
 
-PUBLIC int dmo_query(int fd, uint64_t offset, uint64_t length, struct dmo_extent *extents, unsigned room, uint64_t *next)
+PUBLIC int dmo_query(int fd, uint64_t offset, uint64_t length, struct dmo_extent *extents, unsigned room,
+		     uint64_t *next)
 {
 	KEEP_ERRNO;
 	uint64_t end = length ? offset + length : 0, at = offset;
@@ -204,8 +205,8 @@ PUBLIC int dmo_query(int fd, uint64_t offset, uint64_t length, struct dmo_extent
 	return (int)got;
 }
 
-PUBLIC int dmo_query_each(int fd, uint64_t offset, uint64_t length, int (*each)(const struct dmo_extent *extent, void *arg),
-			  void *arg)
+PUBLIC int dmo_query_each(int fd, uint64_t offset, uint64_t length,
+			  int (*each)(const struct dmo_extent *extent, void *arg), void *arg)
 {
 	struct dmo_extent extents[32];
 	uint64_t end = length ? offset + length : 0;
