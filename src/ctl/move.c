@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <getopt.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define PIECE (16ull << 20)
@@ -57,15 +56,15 @@ static int move_open(struct move *move, const char *file, int fd)
 	uint64_t offset, length;
 	uint32_t device = DMO_DEVICE_HOST;
 	struct progress bar;
-	struct stat st;
-	int r = CTL_OK;
+	struct dmo_info info;
+	int r = dmo_info(fd, &info);
 
-	if (fstat(fd, &st) < 0)
-		return fail(file, -errno);
+	if (r < 0)
+		return fail(file, r);
 	if (!move->evict)
 		r = target_device(file, fd, move->options->device, &device);
 	if (r == CTL_OK)
-		r = target_pages(file, (uint64_t)st.st_size, move->options, &offset, &length);
+		r = target_pages(file, info.size, move->options, &offset, &length);
 	if (r != CTL_OK)
 		return r;
 	progress_begin(&bar, file, length, move->options->progress);
