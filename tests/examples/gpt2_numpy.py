@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Holds the logits of examples/gpt2 against GPT-2 written once more, in numpy, in double precision.
 
-usage: gpt2_numpy.py PROGRAM SCRATCH_DIRECTORY
+usage: gpt2_numpy.py PROGRAM SCRATCH_DIRECTORY [MOUNT DEVICE]
+
+Without a mount the CPU path is tested; with one, the same models on that device.
 """
 import json
 import struct
@@ -11,6 +13,8 @@ import sys
 import numpy as np
 
 PROGRAM, SCRATCH = sys.argv[1:3]
+MOUNT = sys.argv[3] if len(sys.argv) > 3 else None
+WHERE = ("--mount", MOUNT, "--device", sys.argv[4]) if MOUNT else ("--cpu",)
 TOLERANCE = 1e-4
 
 
@@ -87,7 +91,7 @@ def run(path, prompt, count, *more):
     """The program's token ids and logits, position by position."""
     out = SCRATCH + "/logits"
     text = subprocess.run([PROGRAM, "--weights", path, "--quiet", "--json", "--ids", ",".join(map(str, prompt)),
-                           "--tokens", str(count), "--logits", out, *more],
+                           "--tokens", str(count), "--logits", out, *WHERE, *more],
                           check=True, stdout=subprocess.PIPE).stdout
     return json.loads(text)["tokens"], np.fromfile(out, "<f4").reshape(len(prompt) + count - 1, -1)
 
@@ -107,7 +111,7 @@ def compare(what, path, heads, prompt, count, *more):
 
 
 def write(name, shape, seed):
-    path = f"{SCRATCH}/{name}.safetensors"
+    path = f"{MOUNT or SCRATCH}/{name}.safetensors"
     subprocess.run([PROGRAM, "--quiet", "--write", path, "--shape", shape, "--seed", str(seed)], check=True)
     return path
 
@@ -138,23 +142,36 @@ def prompt_is_encoded():
         json.dump(vocab, f)
     with open(SCRATCH + "/merges.txt", "w", encoding="utf-8") as f:
         f.write(f"#version: 0.2\nh e\nl l\nhe ll\n{char[32]} w\n")
-    text = subprocess.run([PROGRAM, "--cpu", "--weights", path, "--quiet", "--json", "--tokens", "6",
+    text = subprocess.run([PROGRAM, *WHERE, "--weights", path, "--quiet", "--json", "--tokens", "6",
                            "--vocab", SCRATCH, "--prompt", "hello wo"], check=True, stdout=subprocess.PIPE)
-    by_ids, _ = run(path, [258, ord("o"), 259, ord("o")], 6, "--cpu")
+    by_ids, _ = run(path, [258, ord("o"), 259, ord("o")], 6)
     assert json.loads(text.stdout)["tokens"] == by_ids, "--prompt and --ids"
+
+
+def on_cpu(small, odd, prompt):
+    one = compare("2 layers, width 64", small, 4, prompt, 20, "--threads", "1")
+    three = compare("the same with 3 threads", small, 4, prompt, 20, "--threads", "3")
+    assert np.array_equal(one, three), "the number of threads changed the result"
+    compare("sizes that fill no vector", odd, 3, prompt, 30, "--threads", "2")
+    published = compare("names and order as published", as_published(small), 4, prompt, 20)
+    assert np.array_equal(one, published), "the file's layout changed the result"
+    prompt_is_encoded()
+
+
+def on_device(small, odd, prompt):
+    compare("2 layers, width 64", small, 4, prompt, 20)
+    compare("sizes that fill no vector", odd, 3, prompt, 30)
+    compare("names and order as published", as_published(small), 4, prompt, 20)
+    large = write("large", "4,384,6,3000,64", 11)
+    compare("33 MB of weights", large, 6, prompt, 12)
+    subprocess.run([PROGRAM, "--weights", large, "--quiet", "--tokens", "40", *WHERE, "--compare"], check=True)
 
 
 def main():
     prompt = [1, 5, 9, 2, 60]
     small = write("small", "2,64,4,97,32", 7)
-    one = compare("2 layers, width 64", small, 4, prompt, 20, "--cpu", "--threads", "1")
-    three = compare("the same with 3 threads", small, 4, prompt, 20, "--cpu", "--threads", "3")
-    assert np.array_equal(one, three), "the number of threads changed the result"
     odd = write("odd", "3,54,3,101,40", 3)
-    compare("sizes that fill no vector", odd, 3, prompt, 30, "--cpu", "--threads", "2")
-    published = compare("names and order as published", as_published(small), 4, prompt, 20, "--cpu")
-    assert np.array_equal(one, published), "the file's layout changed the result"
-    prompt_is_encoded()
+    (on_device if MOUNT else on_cpu)(small, odd, prompt)
 
 
 main()
