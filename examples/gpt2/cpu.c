@@ -83,16 +83,15 @@ static struct slice project(const struct gpt2_cpu *cpu, unsigned int member, flo
 			    uint64_t w, uint64_t bias, size_t in, size_t out, bool accumulate)
 {
 	struct slice s = slice_of(cpu, member, out, KERNEL_GRAIN);
-	const float *b = weight(cpu, bias);
-	size_t block, c;
+	size_t block, n = s.last > s.first ? s.last - s.first : 0;
 
 	project_blocks(cpu, member, x, weight(cpu, w), in, out);
 	team_wait(cpu->team);
-	for (c = s.first; c < s.last; c++)
-		y[c] = accumulate ? y[c] + b[c] : b[c];
+	if (!accumulate)
+		memset(y + s.first, 0, n * sizeof(*y));
+	kernel_add(y + s.first, weight(cpu, bias) + s.first, n);
 	for (block = 0; block < BLOCKS; block++)
-		for (c = s.first; c < s.last; c++)
-			y[c] += cpu->partial[block * out + c];
+		kernel_add(y + s.first, cpu->partial + block * out + s.first, n);
 	return s;
 }
 

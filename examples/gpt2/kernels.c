@@ -109,6 +109,27 @@ CLONES void kernel_columns(float *y, const float *w, const float *x, size_t rows
 			y[c] += w[r * columns + c] * x[r];
 }
 
+/* y += a x */
+INLINE void add_scaled(float *y, const float *x, float a, size_t n)
+{
+	vec vx, vy;
+	size_t i;
+
+	for (i = 0; i + KERNEL_GRAIN <= n; i += KERNEL_GRAIN) {
+		load(&vx, x + i);
+		load(&vy, y + i);
+		vy += vx * a;
+		memcpy(y + i, &vy, sizeof(vy));
+	}
+	for (; i < n; i++)
+		y[i] += a * x[i];
+}
+
+CLONES void kernel_add(float *y, const float *x, size_t n)
+{
+	add_scaled(y, x, 1, n);
+}
+
 CLONES void kernel_layernorm(float *y, const float *x, const float *gain, const float *bias, size_t n)
 {
 	float mean = 0, variance = 0, scale;
@@ -152,15 +173,14 @@ CLONES void kernel_attention(float *out, const float *q, const float *k, const f
 			     size_t width, size_t positions, size_t stride)
 {
 	const float scale = 1 / sqrtf(width);
-	size_t p, i;
+	size_t p;
 
 	for (p = 0; p < positions; p++)
 		score[p] = dot(k + p * stride, q, width) * scale;
 	softmax(score, positions);
 	memset(out, 0, width * sizeof(*out));
 	for (p = 0; p < positions; p++)
-		for (i = 0; i < width; i++)
-			out[i] += score[p] * v[p * stride + i];
+		add_scaled(out, v + p * stride, score[p], width);
 }
 
 size_t kernel_argmax(const float *x, size_t n)

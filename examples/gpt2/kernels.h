@@ -20,6 +20,9 @@ void kernel_rows(float *y, const float *w, const float *x, size_t rows, size_t c
 /* y[c] += sum over r of x[r] w[r][c], for all columns of w, which is rows x columns. */
 void kernel_columns(float *y, const float *w, const float *x, size_t rows, size_t columns);
 
+/* y += x */
+void kernel_add(float *y, const float *x, size_t n);
+
 /* y = (x - mean) / sqrt(variance + 1e-5) * gain + bias. */
 void kernel_layernorm(float *y, const float *x, const float *gain, const float *bias, size_t n);
 
