@@ -26,7 +26,7 @@ static void check_none(struct dmo_extent e)
 	ck_assert_uint_eq(e.device_bits, 0);
 }
 
-/* ---- set, seen, undone ------------------------------------------------------------------------------- */
+/* ---- set, seen, undone --------------------------------------------------------------------------- */
 
 START_TEST(a_fresh_object_has_no_advice)
 {
@@ -133,7 +133,7 @@ START_TEST(every_process_and_every_open_sees_the_advice)
 }
 END_TEST
 
-/* ---- ranges ------------------------------------------------------------------------------------------- */
+/* ---- ranges -------------------------------------------------------------------------------------- */
 
 static void check_pages(int fd, const char *picture)
 {
@@ -208,7 +208,7 @@ START_TEST(too_many_ranges_are_refused_and_change_nothing)
 }
 END_TEST
 
-/* ---- acts ------------------------------------------------------------------------------------------------ */
+/* ---- acts ---------------------------------------------------------------------------------------- */
 
 START_TEST(willneed_prefetches_to_the_device_and_to_the_host)
 {
@@ -306,7 +306,7 @@ START_TEST(every_advice_keeps_the_content_under_device_writes)
 }
 END_TEST
 
-/* ---- kept ---------------------------------------------------------------------------------------------- */
+/* ---- kept ---------------------------------------------------------------------------------------- */
 
 static bool is_stored(int fd)
 {
@@ -380,7 +380,7 @@ START_TEST(advice_follows_the_file_when_it_is_renamed)
 }
 END_TEST
 
-/* ---- a hostile attribute ------------------------------------------------------------------------------ */
+/* ---- a hostile attribute ------------------------------------------------------------------------- */
 
 /* The names of the backing file's attributes, of which those that are the home's carry "dmo". */
 static unsigned damage(const char *path, void (*how)(char *bytes, ssize_t length, unsigned round), unsigned round)

@@ -2,7 +2,7 @@
 /*
  * badinput.c - every request with every bad argument, through real descriptors: the exact errno, and no harm
  *
- * A request is tried good first, then with one field spoiled at a time. Afterwards the object still holds what it held.
+ * A request is tried with one field spoiled at a time, and once good: what was refused has changed nothing.
  */
 #include "kit.h"
 
@@ -52,7 +52,7 @@ static int object(void)
 	return fd;
 }
 
-/* ---- object requests -------------------------------------------------------------------------------------- */
+/* ---- object requests ----------------------------------------------------------------------------- */
 
 START_TEST(device_info_refuses_bad_arguments)
 {
@@ -133,10 +133,7 @@ START_TEST(query_refuses_bad_arguments)
 		SPOIL(struct dmo_query, flags, 1, EINVAL),
 		SPOIL(struct dmo_query, reserved, 1, EINVAL),
 	};
-	struct {
-		struct dmo_query head;
-		struct dmo_extent extents[2];
-	} good = { .head = { .count = 2 } };
+	WITH_ROOM(struct dmo_query, extents, 2) good = { .head = { .count = 2 } };
 	int fd = object();
 
 	TRY(fd, DMO_IOC_QUERY(2), &good, list);
@@ -241,73 +238,63 @@ START_TEST(export_refuses_bad_arguments)
 }
 END_TEST
 
-/* ---- context requests ------------------------------------------------------------------------------------------ */
-
-struct one_map {
-	struct dmo_map head;
-	struct dmo_map_op op;
-};
+/* ---- context requests ---------------------------------------------------------------------------- */
 
 START_TEST(map_refuses_bad_arguments)
 {
 	static const struct spoil list[] = {
-		SPOIL(struct one_map, head.count, 0, EINVAL),
-		SPOIL(struct one_map, head.count, 2, EINVAL),
-		SPOIL(struct one_map, head.count, ~0u, EINVAL),
-		SPOIL(struct one_map, head.reserved, 1, EINVAL),
-		SPOIL(struct one_map, op.va, 1, EINVAL),
-		SPOIL(struct one_map, op.va, ~0ull, EOVERFLOW),
-		SPOIL(struct one_map, op.va, HUGE_PAGES, EOVERFLOW),
-		SPOIL(struct one_map, op.length, 0, EINVAL),
-		SPOIL(struct one_map, op.length, 1, EINVAL),
-		SPOIL(struct one_map, op.length, ~0ull, EOVERFLOW),
-		SPOIL(struct one_map, op.key, 0, ESTALE),
-		SPOIL(struct one_map, op.key, ~0ull, ESTALE),
-		SPOIL(struct one_map, op.offset, 1, EINVAL),
-		SPOIL(struct one_map, op.offset, ~0ull, EOVERFLOW),
-		SPOIL(struct one_map, op.prot, 0, EINVAL),
-		SPOIL(struct one_map, op.prot, 4, EINVAL),
-		SPOIL(struct one_map, op.prot, ~0u, EINVAL),
-		SPOIL(struct one_map, op.flags, DMO_MAP_REPLACE, EINVAL),
-		SPOIL(struct one_map, op.flags, 4 | DMO_MAP_FIXED, EINVAL),
+		SPOIL(struct dmo_map, count, 0, EINVAL),
+		SPOIL(struct dmo_map, count, 2, EINVAL),
+		SPOIL(struct dmo_map, count, ~0u, EINVAL),
+		SPOIL(struct dmo_map, reserved, 1, EINVAL),
+		SPOIL(struct dmo_map, ops[0].va, 1, EINVAL),
+		SPOIL(struct dmo_map, ops[0].va, ~0ull, EOVERFLOW),
+		SPOIL(struct dmo_map, ops[0].va, HUGE_PAGES, EOVERFLOW),
+		SPOIL(struct dmo_map, ops[0].length, 0, EINVAL),
+		SPOIL(struct dmo_map, ops[0].length, 1, EINVAL),
+		SPOIL(struct dmo_map, ops[0].length, ~0ull, EOVERFLOW),
+		SPOIL(struct dmo_map, ops[0].key, 0, ESTALE),
+		SPOIL(struct dmo_map, ops[0].key, ~0ull, ESTALE),
+		SPOIL(struct dmo_map, ops[0].offset, 1, EINVAL),
+		SPOIL(struct dmo_map, ops[0].offset, ~0ull, EOVERFLOW),
+		SPOIL(struct dmo_map, ops[0].prot, 0, EINVAL),
+		SPOIL(struct dmo_map, ops[0].prot, 4, EINVAL),
+		SPOIL(struct dmo_map, ops[0].prot, ~0u, EINVAL),
+		SPOIL(struct dmo_map, ops[0].flags, DMO_MAP_REPLACE, EINVAL),
+		SPOIL(struct dmo_map, ops[0].flags, 4 | DMO_MAP_FIXED, EINVAL),
 	};
 	int ctx = ctx_open("npu0"), fd = object();
-	struct one_map good = { .head = { .count = 1 } };
+	WITH_ROOM(struct dmo_map, ops, 1) good = { .head = { .count = 1 } };
 
-	good.op = (struct dmo_map_op){
+	good.head.ops[0] = (struct dmo_map_op){
 		.va = ctx_map(ctx, fd, 0, PAGE, READ_WRITE), .length = PAGE, .key = obj_key(fd), .prot = READ_WRITE,
 		.flags = DMO_MAP_FIXED,
 	};
-	ck_ok(ctx_unmap(ctx, good.op.va, PAGE));
+	ck_ok(ctx_unmap(ctx, good.head.ops[0].va, PAGE));
 	TRY(ctx, DMO_IOC_MAP(1), &good, list);
-	ck_errno(ctx_fill(ctx, good.op.va, 1, 1), EFAULT);
+	ck_errno(ctx_fill(ctx, good.head.ops[0].va, 1, 1), EFAULT);
 	ck_ok(request(ctx, DMO_IOC_MAP(1), &good));
 }
 END_TEST
 
-struct one_unmap {
-	struct dmo_unmap head;
-	struct dmo_unmap_op op;
-};
-
 START_TEST(unmap_refuses_bad_arguments)
 {
 	static const struct spoil list[] = {
-		SPOIL(struct one_unmap, head.count, 0, EINVAL),
-		SPOIL(struct one_unmap, head.count, 2, EINVAL),
-		SPOIL(struct one_unmap, head.reserved, 1, EINVAL),
-		SPOIL(struct one_unmap, op.va, 1, EINVAL),
-		SPOIL(struct one_unmap, op.va, ~0ull, EOVERFLOW),
-		SPOIL(struct one_unmap, op.length, 0, EINVAL),
-		SPOIL(struct one_unmap, op.length, 1, EINVAL),
-		SPOIL(struct one_unmap, op.length, ~0ull, EOVERFLOW),
+		SPOIL(struct dmo_unmap, count, 0, EINVAL),
+		SPOIL(struct dmo_unmap, count, 2, EINVAL),
+		SPOIL(struct dmo_unmap, reserved, 1, EINVAL),
+		SPOIL(struct dmo_unmap, ops[0].va, 1, EINVAL),
+		SPOIL(struct dmo_unmap, ops[0].va, ~0ull, EOVERFLOW),
+		SPOIL(struct dmo_unmap, ops[0].length, 0, EINVAL),
+		SPOIL(struct dmo_unmap, ops[0].length, 1, EINVAL),
+		SPOIL(struct dmo_unmap, ops[0].length, ~0ull, EOVERFLOW),
 	};
 	int ctx = ctx_open("npu0"), fd = object();
-	struct one_unmap good = { .head = { .count = 1 } };
+	WITH_ROOM(struct dmo_unmap, ops, 1) good = { .head = { .count = 1 } };
 
-	good.op = (struct dmo_unmap_op){ .va = ctx_map(ctx, fd, 0, PAGE, READ_WRITE), .length = PAGE };
+	good.head.ops[0] = (struct dmo_unmap_op){ .va = ctx_map(ctx, fd, 0, PAGE, READ_WRITE), .length = PAGE };
 	TRY(ctx, DMO_IOC_UNMAP(1), &good, list);
-	ck_ok(ctx_fill(ctx, good.op.va, PAGE, 1));
+	ck_ok(ctx_fill(ctx, good.head.ops[0].va, PAGE, 1));
 	ck_ok(request(ctx, DMO_IOC_UNMAP(1), &good));
 }
 END_TEST
@@ -354,7 +341,7 @@ START_TEST(fault_refuses_bad_arguments)
 }
 END_TEST
 
-/* ---- numbers, sizes, directions ----------------------------------------------------------------------------------- */
+/* ---- numbers, sizes, directions ------------------------------------------------------------------ */
 
 static const unsigned long object_requests[] = {
 	DMO_IOC_INFO, DMO_IOC_DEVICE, DMO_IOC_KEY, DMO_IOC_ADVISE, DMO_IOC_QUERY(1), DMO_IOC_MIGRATE, DMO_IOC_WAIT,
@@ -442,7 +429,7 @@ START_TEST(requests_on_other_files_are_refused)
 }
 END_TEST
 
-/* ---- commands ------------------------------------------------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------------------------------ */
 
 START_TEST(writes_that_are_no_whole_commands_are_refused)
 {

@@ -53,7 +53,7 @@ int ctx_unmap(int ctx, uint64_t va, uint64_t length)
 	return dmo_unmap(ctx_handle(ctx), va, length);
 }
 
-/* ---- commands ----------------------------------------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------------------------------ */
 
 int ctx_run(int ctx, const struct dmo_command *command, struct dmo_completion *completion)
 {
@@ -120,7 +120,7 @@ int ctx_load(int ctx, uint64_t va, uint64_t *value)
 	return err;
 }
 
-/* ---- checksums ---------------------------------------------------------------------------------------------- */
+/* ---- checksums ----------------------------------------------------------------------------------- */
 
 static uint32_t crc_byte(const uint32_t table[256], uint32_t crc, unsigned char byte)
 {

@@ -38,7 +38,7 @@ static void end_all(struct shared_state *s, const pid_t *pids, unsigned count)
 		ck_ok(join_within(pids[i], END_MS));
 }
 
-/* ---- migration, readers, truncation -------------------------------------------------------------------- */
+/* ---- migration, readers, truncation -------------------------------------------------------------- */
 
 #define SIZE (8 * MiB)
 
@@ -162,7 +162,7 @@ START_TEST(fsync_during_migration_and_mapped_writes_ends)
 }
 END_TEST
 
-/* ---- a crash in the middle --------------------------------------------------------------------------------- */
+/* ---- a crash in the middle ----------------------------------------------------------------------- */
 
 static void crash_with(unsigned after_ms)
 {
@@ -216,7 +216,7 @@ START_TEST(names_can_be_listed_while_everything_migrates)
 }
 END_TEST
 
-/* ---- contexts ------------------------------------------------------------------------------------------------- */
+/* ---- contexts ------------------------------------------------------------------------------------ */
 
 static void *reads_completion(void *arg)
 {
@@ -372,7 +372,7 @@ START_TEST(an_object_under_an_endless_command_can_be_used)
 }
 END_TEST
 
-/* ---- callers who wait for a slow device ------------------------------------------------------------------------ */
+/* ---- callers who wait for a slow device ---------------------------------------------------------- */
 
 static void slow_device(void)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * faults.c - devices of other kinds: one that takes no faults, one whose memory the CPU reaches, one on a slow link
+ * faults.c - devices of other kinds: without faults, with memory that the CPU reaches, on a slow link
  *
  * Contents must not depend on the kind of device. For a device without faults, what a command names is made
  * resident before it starts; what can't be made so is refused before it starts.
@@ -30,7 +30,7 @@ static struct dmo_device_info npu0(int fd)
 	return info;
 }
 
-/* ---- for every kind ---------------------------------------------------------------------------------------- */
+/* ---- for every kind ------------------------------------------------------------------------------ */
 
 START_TEST(cpu_and_device_take_turns)
 {
@@ -105,7 +105,7 @@ static void for_every_kind(struct conf_run *run)
 	conf_test(run, fsync_makes_it_durable);
 }
 
-/* ---- without faults ------------------------------------------------------------------------------------------ */
+/* ---- without faults ------------------------------------------------------------------------------ */
 
 START_TEST(commands_are_made_resident_before_they_start)
 {
@@ -179,7 +179,7 @@ START_TEST(nothing_stays_pinned_after_a_command)
 }
 END_TEST
 
-/* ---- coherent memory ------------------------------------------------------------------------------------------- */
+/* ---- coherent memory ----------------------------------------------------------------------------- */
 
 START_TEST(coherent_memory_is_announced)
 {

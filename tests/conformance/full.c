@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * full.c - a store without room: pages stay where they are, fsync tells, nothing is lost once there is room (invariant 3)
+ * full.c - a store without room: pages stay where they are, fsync tells, nothing is lost (invariant 3)
  *
  * The store has 8 MiB. A file of ballast fills it; objects beside it are holes.
  */

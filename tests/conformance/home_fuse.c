@@ -61,7 +61,7 @@ static uint64_t clock_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* ---- the guard ----------------------------------------------------------------------------------------- */
+/* ---- the guard ----------------------------------------------------------------------------------- */
 
 static void print_log(void)
 {
@@ -125,7 +125,7 @@ static int start_guard(void)
 	return 0;
 }
 
-/* ---- the service ------------------------------------------------------------------------------------------ */
+/* ---- the service --------------------------------------------------------------------------------- */
 
 static void exec_service(const char *const specs[])
 {
@@ -205,7 +205,7 @@ static int start_service(const char *const specs[])
 	return wait_ready();
 }
 
-/* ---- set-up --------------------------------------------------------------------------------------------------- */
+/* ---- set-up -------------------------------------------------------------------------------------- */
 
 static const char *missing(void)
 {
@@ -256,7 +256,7 @@ static int setup(const char *const specs[], uint64_t store_bytes)
 	return err;
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------ */
+/* ---- names --------------------------------------------------------------------------------------- */
 
 static const char *object_path(const char *name)
 {
@@ -296,7 +296,7 @@ static int open_context(const char *device, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-/* ---- the ends --------------------------------------------------------------------------------------------------- */
+/* ---- the ends ------------------------------------------------------------------------------------ */
 
 /* Unmaps what this process still maps of the mount, which would keep it busy. */
 static void drop_mappings(void)

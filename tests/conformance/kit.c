@@ -18,7 +18,7 @@
 static const char *specs[SPECS_MAX + 1];
 static bool running;
 
-/* ---- the run ------------------------------------------------------------------------------------------- */
+/* ---- the run ------------------------------------------------------------------------------------- */
 
 bool conf_long(void)
 {
@@ -162,7 +162,7 @@ void crash(void)
 	ck_ok(conf_home.kill());
 }
 
-/* ---- processes and time ---------------------------------------------------------------------------------- */
+/* ---- processes and time -------------------------------------------------------------------------- */
 
 pid_t spawn(void (*body)(void *arg), void *arg)
 {
@@ -225,7 +225,7 @@ void sleep_ms(unsigned milliseconds)
 	nanosleep(&t, NULL);
 }
 
-/* ---- control files ------------------------------------------------------------------------------------------ */
+/* ---- control files ------------------------------------------------------------------------------- */
 
 int control_read(const char *device, const char *file, char *text, size_t size)
 {

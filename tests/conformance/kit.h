@@ -34,10 +34,17 @@
 #define READ_WRITE	(DMO_PROT_READ | DMO_PROT_WRITE)
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
+/* A request with an inline array of count entries, as a union "head" and the room it takes. */
+#define WITH_ROOM(type, array, count) \
+	union { \
+		type head; \
+		char room[sizeof(type) + (count) * sizeof(((type *)0)->array[0])]; \
+	}
+
 #define ck_ok(call)	ck_assert_int_eq((call), 0)
 #define ck_errno(call, err) ck_assert_int_eq((call), -(err))
 
-/* ---- the run: suites, and the home of a test --------------------------------------------------------- */
+/* ---- the run: suites, and the home of a test ----------------------------------------------------- */
 
 struct conf_run {
 	Suite *suite;
@@ -68,7 +75,7 @@ void stop_service(void);
 bool conf_long(void);
 unsigned rounds(unsigned normal);
 
-/* ---- objects -------------------------------------------------------------------------------------------- */
+/* ---- objects ------------------------------------------------------------------------------------- */
 
 int obj_open(const char *name, int flags);
 /* Opened O_RDWR with size bytes, a hole. */
@@ -96,7 +103,7 @@ int obj_migrate(int fd, uint64_t offset, uint64_t length, uint32_t device);
 /* The extent that holds one page. */
 struct dmo_extent obj_extent(int fd, uint64_t offset);
 
-/* ---- contexts ---------------------------------------------------------------------------------------------- */
+/* ---- contexts ------------------------------------------------------------------------------------ */
 
 int ctx_open(const char *device);
 /* The library's handle of a context that ctx_open opened. */
@@ -121,7 +128,7 @@ uint32_t posix_cksum(const void *buf, uint64_t length);
 void ctx_check_pattern(int ctx, uint64_t va, uint64_t offset, uint64_t length, unsigned seed);
 void ctx_check_byte(int ctx, uint64_t va, uint64_t length, int byte);
 
-/* ---- control files ------------------------------------------------------------------------------------------ */
+/* ---- control files ------------------------------------------------------------------------------- */
 
 int control_read(const char *device, const char *file, char *text, size_t size);
 int control_write(const char *device, const char *file, const char *text);
@@ -131,7 +138,7 @@ int control_set(const char *device, const char *file, uint64_t value);
 /* A file of "key number" lines. */
 uint64_t control_key(const char *device, const char *file, const char *key);
 
-/* ---- processes and time ------------------------------------------------------------------------------------- */
+/* ---- processes and time -------------------------------------------------------------------------- */
 
 /* A child that runs body and exits 0; a failed assertion in it fails the test. */
 pid_t spawn(void (*body)(void *arg), void *arg);

@@ -9,7 +9,7 @@ static uint64_t current(void)
 	return control_value("npu0", "memory.current");
 }
 
-/* ---- reading and writing limits ------------------------------------------------------------------------ */
+/* ---- reading and writing limits ------------------------------------------------------------------ */
 
 START_TEST(a_limit_is_read_back_as_written)
 {
@@ -69,7 +69,7 @@ START_TEST(stat_and_events_are_lines_of_name_and_number)
 }
 END_TEST
 
-/* ---- what is counted -------------------------------------------------------------------------------------- */
+/* ---- what is counted ----------------------------------------------------------------------------- */
 
 START_TEST(current_follows_what_is_resident)
 {
@@ -110,7 +110,7 @@ START_TEST(an_unlinked_object_gives_its_memory_back)
 }
 END_TEST
 
-/* ---- lowering evicts ----------------------------------------------------------------------------------------- */
+/* ---- lowering evicts ----------------------------------------------------------------------------- */
 
 START_TEST(lowering_max_evicts_clean_pages)
 {
@@ -180,7 +180,7 @@ START_TEST(usage_never_passes_max_under_load)
 }
 END_TEST
 
-/* ---- sixteen times more than there is --------------------------------------------------------------------------- */
+/* ---- sixteen times more than there is ------------------------------------------------------------ */
 
 #define DEVICE	(4 * MiB)
 #define WHOLE	(16 * DEVICE)

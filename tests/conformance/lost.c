@@ -22,7 +22,7 @@ static void fail_copy(unsigned nth)
 	inject(text);
 }
 
-/* ---- copies that fail ---------------------------------------------------------------------------------------- */
+/* ---- copies that fail ---------------------------------------------------------------------------- */
 
 START_TEST(a_failed_copy_in_fails_the_command_and_loses_nothing)
 {
@@ -109,7 +109,7 @@ START_TEST(every_copy_failed_in_turn_loses_no_byte)
 }
 END_TEST
 
-/* ---- a lost device ----------------------------------------------------------------------------------------- */
+/* ---- a lost device ------------------------------------------------------------------------------- */
 
 /* 16 pages, of which 4 to 7 are dirty on npu0 when it dies; the others hold pattern 1. */
 struct scene {

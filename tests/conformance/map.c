@@ -4,12 +4,7 @@
  */
 #include "kit.h"
 
-struct batch {
-	struct dmo_map head;
-	struct dmo_map_op ops[DMO_MAP_MAX];
-};
-
-static struct batch batch;
+static WITH_ROOM(struct dmo_map, ops, DMO_MAP_MAX) batch;
 
 /* Fills a batch: count pages of fd, one after the other. */
 static void prepare(int fd, unsigned count)
@@ -20,7 +15,7 @@ static void prepare(int fd, unsigned count)
 	memset(&batch, 0, sizeof(batch));
 	batch.head.count = count;
 	for (i = 0; i < count; i++)
-		batch.ops[i] = (struct dmo_map_op){
+		batch.head.ops[i] = (struct dmo_map_op){
 			.length = PAGE, .key = key, .offset = i * PAGE, .prot = READ_WRITE,
 		};
 }
@@ -54,7 +49,7 @@ START_TEST(a_full_batch_maps_in_one_call)
 	ck_ok(request(ctx, DMO_IOC_MAP(DMO_MAP_MAX), &batch));
 	ck_assert_uint_eq(batch.head.done, DMO_MAP_MAX);
 	for (i = 0; i < DMO_MAP_MAX; i++)
-		ck_ok(ctx_fill(ctx, batch.ops[i].va, PAGE, i % 250 + 1));
+		ck_ok(ctx_fill(ctx, batch.head.ops[i].va, PAGE, i % 250 + 1));
 	for (i = 0; i < DMO_MAP_MAX; i++)
 		obj_check_byte(fd, i * PAGE, PAGE, i % 250 + 1);
 }
@@ -91,10 +86,10 @@ START_TEST(an_error_in_a_batch_tells_how_far_it_came)
 	int ctx = ctx_open("npu0"), fd = obj_create("o", 8 * PAGE);
 
 	prepare(fd, 8);
-	batch.ops[5].key ^= 1;
+	batch.head.ops[5].key ^= 1;
 	ck_errno(request(ctx, DMO_IOC_MAP(8), &batch), ESTALE);
 	ck_assert_uint_eq(batch.head.done, 5);
-	ck_ok(ctx_fill(ctx, batch.ops[4].va, PAGE, 4));
+	ck_ok(ctx_fill(ctx, batch.head.ops[4].va, PAGE, 4));
 	obj_check_byte(fd, 4 * PAGE, PAGE, 4);
 }
 END_TEST
@@ -314,9 +309,9 @@ START_TEST(sparse_pages_over_64_gib_hold_what_was_put_there)
 		prepare(fd, DMO_MAP_MAX);
 		for (i = 0; i < DMO_MAP_MAX; i++) {
 			place = (b * DMO_MAP_MAX + i) * 1663ull % count * 16 * MiB;
-			batch.ops[i].va = base + 64 * GiB - 16 * MiB - place;
-			batch.ops[i].offset = place;
-			batch.ops[i].flags = DMO_MAP_FIXED;
+			batch.head.ops[i].va = base + 64 * GiB - 16 * MiB - place;
+			batch.head.ops[i].offset = place;
+			batch.head.ops[i].flags = DMO_MAP_FIXED;
 		}
 		ck_ok(request(ctx, DMO_IOC_MAP(DMO_MAP_MAX), &batch));
 	}
@@ -332,10 +327,7 @@ END_TEST
 
 START_TEST(batches_of_unmap_free_every_page)
 {
-	struct {
-		struct dmo_unmap head;
-		struct dmo_unmap_op ops[DMO_MAP_MAX];
-	} unmap = { .head = { .count = DMO_MAP_MAX } };
+	WITH_ROOM(struct dmo_unmap, ops, DMO_MAP_MAX) unmap = { .head = { .count = DMO_MAP_MAX } };
 	int ctx = ctx_open("npu0"), fd = obj_create("o", DMO_MAP_MAX * PAGE);
 	unsigned i, round;
 
@@ -343,15 +335,15 @@ START_TEST(batches_of_unmap_free_every_page)
 		prepare(fd, DMO_MAP_MAX);
 		ck_ok(request(ctx, DMO_IOC_MAP(DMO_MAP_MAX), &batch));
 		for (i = 0; i < DMO_MAP_MAX; i++)
-			unmap.ops[i] = (struct dmo_unmap_op){ .va = batch.ops[i].va, .length = PAGE };
+			unmap.head.ops[i] = (struct dmo_unmap_op){ .va = batch.head.ops[i].va, .length = PAGE };
 		ck_ok(request(ctx, DMO_IOC_UNMAP(DMO_MAP_MAX), &unmap));
 		ck_assert_uint_eq(unmap.head.done, DMO_MAP_MAX);
 	}
-	ck_errno(ctx_fill(ctx, batch.ops[0].va, PAGE, 1), EFAULT);
+	ck_errno(ctx_fill(ctx, batch.head.ops[0].va, PAGE, 1), EFAULT);
 }
 END_TEST
 
-/* ---- mirroring the caller's address space ------------------------------------------------------------------ */
+/* ---- mirroring the caller's address space -------------------------------------------------------- */
 
 START_TEST(mirror_maps_a_file_at_the_callers_addresses)
 {

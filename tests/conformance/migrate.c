@@ -134,7 +134,7 @@ START_TEST(any_device_is_the_preferred_one)
 }
 END_TEST
 
-/* ---- not waited for ------------------------------------------------------------------------------------- */
+/* ---- not waited for ------------------------------------------------------------------------------ */
 
 static struct dmo_wait wait_for(int fd, uint64_t cookie)
 {
@@ -228,7 +228,7 @@ START_TEST(an_asynchronous_migration_outlives_the_descriptor)
 }
 END_TEST
 
-/* ---- too much -------------------------------------------------------------------------------------------- */
+/* ---- too much ------------------------------------------------------------------------------------ */
 
 START_TEST(a_range_larger_than_the_device_tells_how_far_it_came)
 {
@@ -270,7 +270,7 @@ START_TEST(prefetch_makes_room_by_evicting_others)
 }
 END_TEST
 
-/* ---- what query says of it --------------------------------------------------------------------------------- */
+/* ---- what query says of it ----------------------------------------------------------------------- */
 
 START_TEST(query_walks_an_object_in_order_and_marks_the_end)
 {
@@ -295,10 +295,7 @@ END_TEST
 
 START_TEST(query_goes_on_where_it_ran_out_of_room)
 {
-	struct {
-		struct dmo_query head;
-		struct dmo_extent extents[2];
-	} q = { .head = { .count = 2 } };
+	WITH_ROOM(struct dmo_query, extents, 2) q = { .head = { .count = 2 } };
 	int fd = obj_create("o", 64 * PAGE), i;
 	unsigned extents = 0;
 
@@ -310,7 +307,7 @@ START_TEST(query_goes_on_where_it_ran_out_of_room)
 		ck_assert_uint_ge(q.head.count, 1);
 		extents += q.head.count;
 		ck_assert_uint_lt(extents, 100);
-	} while (!(q.extents[q.head.count - 1].flags & DMO_EXT_LAST));
+	} while (!(q.head.extents[q.head.count - 1].flags & DMO_EXT_LAST));
 	ck_assert_uint_ge(extents, 16);
 }
 END_TEST

@@ -54,7 +54,7 @@ void obj_pread(int fd, void *buf, uint64_t length, uint64_t offset)
 	}
 }
 
-/* ---- patterns --------------------------------------------------------------------------------------------- */
+/* ---- patterns ------------------------------------------------------------------------------------ */
 
 static uint64_t word_at(uint64_t index, unsigned seed)
 {
@@ -154,7 +154,7 @@ void store_check_pattern(const char *name, uint64_t offset, uint64_t length, uns
 	close(fd);
 }
 
-/* ---- requests ----------------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------------ */
 
 int request(int fd, unsigned long cmd, void *arg)
 {

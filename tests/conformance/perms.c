@@ -33,7 +33,7 @@ static void give(const char *name, uid_t uid, mode_t mode)
 	close(fd);
 }
 
-/* ---- device access through a descriptor --------------------------------------------------------------- */
+/* ---- device access through a descriptor ---------------------------------------------------------- */
 
 START_TEST(a_read_only_descriptor_never_maps_for_device_writing)
 {
@@ -108,7 +108,7 @@ START_TEST(discard_needs_a_writable_descriptor)
 }
 END_TEST
 
-/* ---- names and modes ------------------------------------------------------------------------------------ */
+/* ---- names and modes ----------------------------------------------------------------------------- */
 
 static void open_is_refused(void *arg)
 {
@@ -138,7 +138,7 @@ START_TEST(new_objects_belong_to_their_maker)
 }
 END_TEST
 
-/* ---- stored advice --------------------------------------------------------------------------------------- */
+/* ---- stored advice ------------------------------------------------------------------------------- */
 
 static void advise_is_refused(void *arg)
 {
@@ -182,7 +182,7 @@ START_TEST(whoever_may_write_stores_advice)
 }
 END_TEST
 
-/* ---- devices --------------------------------------------------------------------------------------------- */
+/* ---- devices ------------------------------------------------------------------------------------- */
 
 static void context_is_refused(void *arg)
 {
@@ -241,7 +241,7 @@ START_TEST(owner_and_mode_of_the_device_decide_who_writes_limits)
 }
 END_TEST
 
-/* ---- evicting what others brought in ------------------------------------------------------------------------ */
+/* ---- evicting what others brought in ------------------------------------------------------------- */
 
 static void evict_is_refused(void *arg)
 {

@@ -14,7 +14,7 @@ static void punch(int fd, uint64_t offset, uint64_t length)
 	ck_ok(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length));
 }
 
-/* ---- one after the other -------------------------------------------------------------------------------- */
+/* ---- one after the other ------------------------------------------------------------------------- */
 
 START_TEST(a_punched_range_is_zeros_for_everybody)
 {
@@ -131,7 +131,7 @@ START_TEST(a_renamed_over_object_lives_on_for_who_has_it)
 }
 END_TEST
 
-/* ---- races ------------------------------------------------------------------------------------------------ */
+/* ---- races --------------------------------------------------------------------------------------- */
 
 #define RANGE	(2 * MiB)
 

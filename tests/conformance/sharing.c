@@ -6,7 +6,7 @@
 
 #include <sys/socket.h>
 
-/* ---- descriptors over a socket ---------------------------------------------------------------------- */
+/* ---- descriptors over a socket ------------------------------------------------------------------- */
 
 static void send_fd(int sock, int fd)
 {
@@ -85,7 +85,7 @@ START_TEST(a_passed_descriptor_needs_no_right_to_the_name)
 }
 END_TEST
 
-/* ---- fork -------------------------------------------------------------------------------------------- */
+/* ---- fork ---------------------------------------------------------------------------------------- */
 
 struct inherited {
 	int fd, ctx;
@@ -118,7 +118,7 @@ START_TEST(a_forked_child_shares_descriptor_mapping_and_context)
 }
 END_TEST
 
-/* ---- names ------------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------- */
 
 static void device_fills_by_name(void *arg)
 {
@@ -149,7 +149,7 @@ START_TEST(a_hard_link_is_the_same_object)
 }
 END_TEST
 
-/* ---- keys -------------------------------------------------------------------------------------------- */
+/* ---- keys ---------------------------------------------------------------------------------------- */
 
 static int map_key(int ctx, uint64_t key, uint32_t prot, uint64_t *va)
 {
@@ -275,7 +275,7 @@ START_TEST(a_mapping_keeps_an_unlinked_object_alive)
 }
 END_TEST
 
-/* ---- several contexts -------------------------------------------------------------------------------- */
+/* ---- several contexts ---------------------------------------------------------------------------- */
 
 START_TEST(one_process_has_many_device_address_spaces)
 {
