@@ -43,7 +43,7 @@ install_packages() {
 
 # copy_sources DIR: the sources without anything that a build in the checkout may have left there
 copy_sources() {
-	mkdir -p "$1" && tar -C "$top" -cf - --exclude=./.git --exclude='./build*' --exclude='*.o' --exclude='*.lo' \
+	mkdir -p "$1" && tar -C "$top" -cf - --mode=u+w --exclude=./.git --exclude='./build*' --exclude='*.o' --exclude='*.lo' \
 		--exclude='*.la' --exclude='*.log' --exclude='*.trs' --exclude=.libs --exclude=.deps --exclude=.dirstamp \
 		--exclude=./Makefile --exclude=./config.status --exclude=./config.h --exclude=./stamp-h1 \
 		--exclude=./autom4te.cache . | tar -C "$1" -xf - --no-same-owner
