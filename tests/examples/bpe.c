@@ -36,6 +36,7 @@ static void put_file(const char *name, const char *text)
 static void print_byte(FILE *out, unsigned int byte)
 {
 	unsigned int code = byte, b;
+	size_t length;
 	char utf8[4];
 
 	if (!((byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte != 0xad)))
@@ -43,7 +44,8 @@ static void print_byte(FILE *out, unsigned int byte)
 			code += !((b > 0x20 && b < 0x7f) || (b > 0xa0 && b != 0xad));
 	if (byte == '"' || byte == '\\')
 		fputc('\\', out);
-	fwrite(utf8, 1, utf8_put(utf8, code), out);
+	length = utf8_put(utf8, code);
+	fwrite(utf8, 1, length, out);
 }
 
 /* All bytes, and then the given tokens. */
