@@ -13,9 +13,9 @@ static uint64_t current(void)
 
 START_TEST(a_limit_is_read_back_as_written)
 {
-	ck_ok(control_set("npu0", "memory.low", MiB));
-	ck_ok(control_set("npu0", "memory.high", 2 * MiB));
 	ck_ok(control_set("npu0", "memory.max", 4 * MiB));
+	ck_ok(control_set("npu0", "memory.high", 2 * MiB));
+	ck_ok(control_set("npu0", "memory.low", MiB));
 	ck_assert_uint_eq(control_value("npu0", "memory.low"), MiB);
 	ck_assert_uint_eq(control_value("npu0", "memory.high"), 2 * MiB);
 	ck_assert_uint_eq(control_value("npu0", "memory.max"), 4 * MiB);
@@ -154,8 +154,8 @@ START_TEST(high_keeps_usage_near_it_in_the_background)
 	int ctx = ctx_open("npu0"), fd = obj_create("o", 16 * MiB);
 	uint64_t va = ctx_map(ctx, fd, 0, 16 * MiB, READ_WRITE), end;
 
-	ck_ok(control_set("npu0", "memory.low", 2 * MiB));
 	ck_ok(control_set("npu0", "memory.high", 4 * MiB));
+	ck_ok(control_set("npu0", "memory.low", 2 * MiB));
 	ck_ok(ctx_fill(ctx, va, 16 * MiB, 3));
 	for (end = now_ms() + 10000; current() > 4 * MiB && now_ms() < end; )
 		sleep_ms(10);
