@@ -11,10 +11,11 @@
 
 void bench_ctx_open(struct bench_ctx *ctx, const char *context, int file, size_t length)
 {
-	struct {
+	union {
 		struct dmo_map head;
-		struct dmo_map_op op;
-	} map = { .head.count = 1 };
+		char room[sizeof(struct dmo_map) + sizeof(struct dmo_map_op)];
+	} map = { .room = { 0 } };
+	struct dmo_map_op *op = map.head.ops;
 	struct dmo_key key = { 0 };
 
 	ctx->fd = open(context, O_RDWR | O_CLOEXEC);
@@ -22,12 +23,13 @@ void bench_ctx_open(struct bench_ctx *ctx, const char *context, int file, size_t
 		bench_die(context);
 	if (ioctl(file, DMO_IOC_KEY, &key))
 		bench_die("DMO_IOC_KEY");
-	map.op.key = key.key;
-	map.op.length = (length + DMO_PAGE_SIZE - 1) & ~(uint64_t)(DMO_PAGE_SIZE - 1);
-	map.op.prot = DMO_PROT_READ | DMO_PROT_WRITE;
+	map.head.count = 1;
+	op->key = key.key;
+	op->length = (length + DMO_PAGE_SIZE - 1) & ~(uint64_t)(DMO_PAGE_SIZE - 1);
+	op->prot = DMO_PROT_READ | DMO_PROT_WRITE;
 	if (ioctl(ctx->fd, DMO_IOC_MAP(1), &map))
 		bench_die("DMO_IOC_MAP");
-	ctx->va = map.op.va;
+	ctx->va = op->va;
 }
 
 uint64_t bench_ctx_do(struct bench_ctx *ctx, uint32_t op, uint64_t arg0, uint64_t arg1, uint64_t arg2)

@@ -179,5 +179,28 @@ def ready(bench):
               "bound: process start and INIT; peer: passthrough_ll in the foreground", less=True)
 
 
-ROWS = {"prefetch": prefetch, "cold-read": cold_read, "files": files, "random": random_io, "turns": turns,
+def core(bench):
+    figures = json.loads(call([bench.tool("core")]))
+    runs = [figures] + [json.loads(call([bench.tool("core")])) for _ in range(min(bench.rounds, 3) - 1)]
+
+    def median(name):
+        return sorted(run[name] for run in runs)[len(runs) // 2]
+
+    worst = figures.get("metadata_worst_bytes_per_page")
+    common = figures.get("metadata_bytes_per_page", figures["phys_metadata_bytes_per_page"])
+    yield row("core: metadata per 4 KiB of device memory, 2 MiB chunks", common, worst, "B", common, 1.0, 0.5,
+              "peer: the worst case, scattered 4 KiB chunks; struct page takes 64 B", less=True)
+    for name, words, bar, aim, note in (
+            ("buddy_2m_alloc_free_mops", "buddy alloc+free", 10, 50, "2 MiB chunks, three quarters full; worst "
+             f"{median('buddy_2m_alloc_free_worst_mops'):.1f}"),
+            ("attribute_set_mops", "attribute set", 1, 10, "a thousand ranges"),
+            ("scattered_65536_find_mops", "address lookup", 10, 50, "65536 scattered pages; of 1000: "
+             f"{median('scattered_1000_find_mops'):.1f}, of a million {median('scattered_1000000_find_mops'):.1f}"),
+            ("sequential_map_mops", "page-wise map", 1, 10, "in order; unmap and map of scattered pages: "
+             f"{median('scattered_65536_map_unmap_mops'):.1f}")):
+        yield row(f"core: {words}, millions a second", median(name), None, "M/s", median(name), bar, aim,
+                  "bound: cache misses; " + note)
+
+
+ROWS = {"core": core, "prefetch": prefetch, "cold-read": cold_read, "files": files, "random": random_io, "turns": turns,
         "eviction": eviction, "passthrough": passthrough, "warm": warm, "ready": ready}
