@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * notify.c - from the engine to the kernel
+ *
+ * Revocation runs on the engine's threads and may take long: the kernel first sends the dirty pages of the range
+ * as WRITEs, which workers serve meanwhile. Nothing here takes a lock that a worker might hold.
+ */
+#include "config.h"
+
+#include "notify.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "log.h"
+
+static int revoke(void *arg, uint64_t offset, uint64_t length)
+{
+	struct fs_inode *inode = arg;
+	struct fs *fs = inode->fs;
+	int rc;
+
+	if (atomic_load(&fs->ended))
+		return -ENOENT;
+	rc = fuse_lowlevel_notify_inval_inode(fs->se, fs_node_id(fs, inode), offset, length);
+	if (rc == -ENODEV || rc == -ENOTCONN || rc == -EBADF)
+		return -ENOENT;
+	return rc;
+}
+
+static void attr_changed(void *arg)
+{
+	struct fs_inode *inode = arg;
+	struct fs *fs = inode->fs;
+
+	if (!atomic_load(&fs->ended))
+		fuse_lowlevel_notify_inval_inode(fs->se, fs_node_id(fs, inode), -1, 0);
+}
+
+static int open_backing(void *arg, int flags)
+{
+	return fs_inode_reopen(arg, flags);
+}
+
+static void poll_notify(void *handle)
+{
+	fuse_lowlevel_notify_poll(handle);
+}
+
+static void poll_forget(void *handle)
+{
+	fuse_pollhandle_destroy(handle);
+}
+
+const struct eng_fs_ops fs_notify_ops = {
+	.revoke = revoke,
+	.attr_changed = attr_changed,
+	.open_backing = open_backing,
+	.inode_get = fs_inode_get,
+	.inode_put = fs_inode_put,
+	.poll_notify = poll_notify,
+	.poll_forget = poll_forget,
+	.log = fs_log_line,
+};
+
+struct node_list {
+	uint64_t *ids;
+	size_t count, room;
+};
+
+static void collect(struct fs_inode *inode, void *arg)
+{
+	struct node_list *list = arg;
+
+	if (inode->files && list->count < list->room)
+		list->ids[list->count++] = (uintptr_t)inode;
+}
+
+void fs_notify_revoke_all(struct fs *fs)
+{
+	struct node_list list = { .room = atomic_load(&fs->inodes.count) };
+
+	list.ids = calloc(list.room + 1, sizeof(*list.ids));
+	if (!list.ids)
+		return;
+	fs_inodes_each(fs, collect, &list);
+	for (size_t i = 0; i < list.count; i++)
+		fuse_lowlevel_notify_inval_inode(fs->se, list.ids[i], 0, 0);
+	free(list.ids);
+}

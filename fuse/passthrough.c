@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * passthrough.c - FUSE passthrough: mmap, read and write at the store's own speed
+ *
+ * Linux 6.9 lets an OPEN name a backing file that the kernel then uses for all data of that open. libfuse 3.14 has
+ * no call for it: the answer to INIT is completed here before it leaves, and OPEN is answered by hand.
+ *
+ * The kernel wants one mode and one backing id per inode while it is open. So the first open decides, and later
+ * ones follow:
+ *
+ *	no opens --first open, wanted, no device there--> passthrough   (backing id registered, bypass counted)
+ *	no opens --any other first open-----------------> coherent
+ *	passthrough/coherent --last release-------------> no opens      (backing id closed)
+ *
+ * While a file is in passthrough the kernel's page cache of it gets old: the next coherent open drops it.
+ * Passthrough is wanted for every file (-o passthrough), or where an attribute on the file or its directory
+ * promises that no device will touch it.
+ */
+#include "config.h"
+
+#include "passthrough.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "log.h"
+
+void fs_passthrough_init(struct fs *fs, const struct fuse_in_header *in, struct fuse_init_out *out)
+{
+	const struct fuse_init_in *arg = (const void *)(in + 1);
+	uint64_t offered = arg->flags;
+
+	if (in->len >= sizeof(*in) + sizeof(*arg) && arg->flags & FUSE_INIT_EXT)
+		offered |= (uint64_t)arg->flags2 << 32;
+	/* The read-ahead is set through the mount's bdi; the writes are as large as the blocks here. */
+	out->max_readahead = UINT32_MAX;
+	out->max_write = fs->max_write;
+	out->max_pages = fs->max_write / sysconf(_SC_PAGESIZE);
+	out->flags |= FUSE_MAX_PAGES | (offered & FUSE_HANDLE_KILLPRIV_V2);
+	if (!(offered & FUSE_PASSTHROUGH) || !fs->privileged)
+		return;
+	out->flags |= FUSE_INIT_EXT;
+	out->flags2 |= FUSE_PASSTHROUGH >> 32;
+	fs_init_set_stack_depth(out, fs->stacked ? 2 : 1);
+	atomic_store(&fs->passthrough, true);
+}
+
+static enum fs_hint read_hint(struct fs_inode *inode)
+{
+	char path[32], value;
+
+	if (getxattr(fs_inode_path(inode, path), FS_XATTR_PASSTHROUGH, &value, 1) == 1 && value == '1')
+		return FS_HINT_YES;
+	return FS_HINT_NO;
+}
+
+static bool hinted(struct fs_inode *inode)
+{
+	if (inode->hint == FS_HINT_UNKNOWN)
+		inode->hint = read_hint(inode);
+	return inode->hint == FS_HINT_YES;
+}
+
+void fs_passthrough_inherit(struct fs_inode *inode, struct fs_inode *parent)
+{
+	if (!atomic_load(&inode->fs->passthrough))
+		return;
+	inode->parent = (uintptr_t)parent;
+	inode->parent_hint = hinted(parent) ? FS_HINT_YES : FS_HINT_NO;
+}
+
+static void inherit_again(struct fs_inode *inode, void *parent)
+{
+	if (inode->parent == (uintptr_t)parent)
+		inode->parent_hint = ((struct fs_inode *)parent)->hint;
+}
+
+void fs_passthrough_hint_changed(struct fs_inode *inode)
+{
+	inode->hint = read_hint(inode);
+	if (S_ISDIR(inode->type))
+		fs_inodes_each(inode->fs, inherit_again, inode);
+}
+
+static bool wanted(struct fs_inode *inode)
+{
+	struct fs *fs = inode->fs;
+
+	if (!atomic_load(&fs->passthrough))
+		return false;
+	return fs->opt->passthrough || inode->parent_hint == FS_HINT_YES || hinted(inode);
+}
+
+static int register_backing(struct fs_inode *inode)
+{
+	struct fuse_backing_map map = { .fd = atomic_load(&inode->data_fd) };
+	int id;
+
+	if (map.fd < 0)
+		return -EBADF;
+	id = ioctl(fuse_session_fd(inode->fs->se), FUSE_DEV_IOC_BACKING_OPEN, &map);
+	if (id < 0)
+		return -errno;
+	inode->backing_id = id;
+	return 0;
+}
+
+static void unregister_backing(struct fs_inode *inode)
+{
+	uint32_t id = inode->backing_id;
+
+	ioctl(fuse_session_fd(inode->fs->se), FUSE_DEV_IOC_BACKING_CLOSE, &id);
+	inode->backing_id = -1;
+}
+
+/* The first open of the inode. */
+static bool try_first(struct fs_inode *inode)
+{
+	int rc;
+
+	if (!wanted(inode) || eng_object_busy(inode->obj) || eng_object_bypass(inode->obj, 1))
+		return false;
+	rc = register_backing(inode);
+	if (!rc)
+		return true;
+	eng_object_bypass(inode->obj, -1);
+	if (rc != -EBADF) {
+		fs_log(LOG_WARNING, "no passthrough: %s", strerror(-rc));
+		atomic_store(&inode->fs->passthrough, false);
+	}
+	return false;
+}
+
+void fs_passthrough_enter(struct fs_file *file)
+{
+	struct fs_inode *inode = file->inode;
+
+	if (inode->bypassing)
+		file->bypass = !eng_object_bypass(inode->obj, 1);
+	else if (!inode->files)
+		file->bypass = try_first(inode);
+	if (!file->bypass)
+		return;
+	inode->bypassing++;
+	inode->drop_cache = true;
+}
+
+void fs_passthrough_leave(struct fs_file *file)
+{
+	struct fs_inode *inode = file->inode;
+
+	if (!file->bypass)
+		return;
+	eng_object_bypass(inode->obj, -1);
+	if (!--inode->bypassing)
+		unregister_backing(inode);
+}

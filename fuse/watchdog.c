@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * watchdog.c - kill -9 must end the mount, not hang it
+ *
+ * A service killed while a thread of it invalidates pages stays: the thread waits in the kernel for a WRITE that
+ * nobody will answer, so the descriptor of the connection is never closed, and everybody who touches the
+ * mount waits too. The watchdog aborts the connection from outside, which releases them all, and unmounts.
+ *
+ * It learns of the death by PR_SET_PDEATHSIG, which comes when the main thread dies, whatever the others do; the
+ * end of the pipe would not come. It holds no descriptor of the connection, only the abort file, opened in advance.
+ */
+#include "config.h"
+
+#include "watchdog.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+
+struct order {
+	struct fs_mount_id id;
+	char mountpoint[4096];
+};
+
+static pid_t watchdog_pid;
+static int order_pipe = -1;
+
+/* ---- in the watchdog ------------------------------------------------------------------------------------------ */
+
+static int open_abort(unsigned minor)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%u/abort", minor);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd >= 0 || errno != ENOENT)
+		return fd;
+	(void)!mount("fusectl", "/sys/fs/fuse/connections", "fusectl", 0, NULL);
+	return open(path, O_WRONLY | O_CLOEXEC);
+}
+
+/* The mount may have been taken away, and the name reused, since. */
+static bool still_there(const struct order *order)
+{
+	struct fs_mount_id now;
+
+	return !fs_mount_find(order->mountpoint, &now) && now.major == order->id.major && now.minor == order->id.minor;
+}
+
+static void end_mount(const struct order *order, int abort_fd)
+{
+	if (abort_fd >= 0)
+		(void)!write(abort_fd, "1", 1);
+	for (int i = 0; i < 8 && still_there(order); i++) {
+		umount2(order->mountpoint, UMOUNT_NOFOLLOW | MNT_FORCE);
+		if (fs_mount_remove(order->mountpoint, true))
+			usleep(50000);
+	}
+}
+
+static void watch(int pipe_fd, pid_t parent)
+{
+	struct order order = { 0 };
+	sigset_t set;
+	int sig = 0, abort_fd = -1;
+	ssize_t n;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	prctl(PR_SET_PDEATHSIG, SIGUSR1);
+	if (getppid() != parent)
+		_exit(0);
+	do
+		n = read(pipe_fd, &order, sizeof(order));
+	while (n < 0 && errno == EINTR);
+	if (n != sizeof(order))
+		_exit(0);
+	abort_fd = open_abort(order.id.minor);
+	if (!geteuid())
+		mlockall(MCL_CURRENT);
+	while (sigwait(&set, &sig))
+		;
+	if (sig == SIGUSR1)
+		end_mount(&order, abort_fd);
+	_exit(0);
+}
+
+/* Signals that are meant for the service pass it by; the two that it waits for stay pending until it does. */
+static void prepare(void)
+{
+	sigset_t set;
+
+	setsid();
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	prctl(PR_SET_NAME, "dmofs-watchdog");
+	(void)!chdir("/");
+}
+
+/* ---- in the service ------------------------------------------------------------------------------------------- */
+
+int fs_watchdog_start(void)
+{
+	pid_t parent = getpid();
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC))
+		return -errno;
+	watchdog_pid = fork();
+	if (!watchdog_pid) {
+		close(fds[1]);
+		prepare();
+		watch(fds[0], parent);
+	}
+	close(fds[0]);
+	if (watchdog_pid < 0) {
+		close(fds[1]);
+		return -errno;
+	}
+	order_pipe = fds[1];
+	return 0;
+}
+
+void fs_watchdog_guard(const char *mountpoint, const struct fs_mount_id *id)
+{
+	struct order order = { .id = *id };
+
+	if (strlen(mountpoint) >= sizeof(order.mountpoint))
+		return;
+	strcpy(order.mountpoint, mountpoint);
+	if (write(order_pipe, &order, sizeof(order)) != sizeof(order))
+		fs_log(LOG_WARNING, "no watchdog: %s", strerror(errno));
+}
+
+void fs_watchdog_dismiss(void)
+{
+	if (order_pipe >= 0)
+		close(order_pipe);
+	order_pipe = -1;
+	if (watchdog_pid <= 0)
+		return;
+	kill(watchdog_pid, SIGHUP);
+	waitpid(watchdog_pid, NULL, 0);
+	watchdog_pid = 0;
+}
