@@ -189,3 +189,23 @@ int dmo_copy_reserve(struct dmo_copy *c, const struct dmo_mem *mem, unsigned fir
 	}
 	return 0;
 }
+
+void dmo_copy_trim(struct dmo_copy *c)
+{
+	const u64 *valid = dmo_copy_bits(c, DMO_VALID);
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < c->nr_chunks && !c->pins; i++) {
+		struct dmo_chunk *k = &c->chunks[i];
+
+		if (dmo_bits_any_in(valid, k->page, 1u << k->order)) {
+			c->chunks[kept++] = *k;
+			continue;
+		}
+		dmo_phys_free(&c->dev->phys, k->frame, k->order);
+		c->dev->used -= 1u << k->order;
+		c->frames -= 1u << k->order;
+	}
+	if (!c->pins)
+		c->nr_chunks = kept;
+}

@@ -78,7 +78,7 @@ void dmo_block_put(struct dmo_block *b)
 	dmo_rows_close(&b->rows, mem);
 	for (struct dmo_copy *c = b->copies; c; c = c->next)
 		dmo_rows_close(&c->rows, mem);
-	if (!b->copies && !b->rows.words && b->rows.ones == ABSENT_ROWS && !b->evicted && !b->read_since)
+	if (!b->copies && !b->rows.words && b->rows.ones == ABSENT_ROWS && !b->evicted && !b->revoked)
 		block_free(b);
 }
 

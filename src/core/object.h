@@ -12,6 +12,8 @@
  *   WMAPPED  ... with permission to write
  *   REMOTE   ... across the link, in place
  *   LOST     was dirty on a lost device
+ *   READ     read by the CPU since it was last
+ *            revoked from it
  *
  * Between them (checked by dmo_block_check; the numbers are the design's invariants):
  *   - DIRTY implies VALID, and in one copy only (1).
@@ -109,9 +111,12 @@ unsigned dmo_copy_run(const struct dmo_copy *c, unsigned page, unsigned count, u
  */
 int dmo_copy_reserve(struct dmo_copy *c, const struct dmo_mem *mem, unsigned first, unsigned count);
 
+/* Gives back the chunks in which no page is valid, but never those of a pinned copy. Device's lock held. */
+void dmo_copy_trim(struct dmo_copy *c);
+
 /* ---- blocks ------------------------------------------------------------------------------------------ */
 
-enum { DMO_CPU, DMO_MAPPED, DMO_WMAPPED, DMO_REMOTE, DMO_LOST, DMO_BLOCK_ROWS };
+enum { DMO_CPU, DMO_MAPPED, DMO_WMAPPED, DMO_REMOTE, DMO_LOST, DMO_READ, DMO_BLOCK_ROWS };
 
 enum dmo_block_state { DMO_BLOCK_IDLE, DMO_BLOCK_CLAIMED, DMO_BLOCK_MOVING };
 
@@ -121,7 +126,7 @@ struct dmo_block {
 	struct dmo_copy *copies;
 	struct dmo_rows rows;
 	u8 state;		/* enum dmo_block_state */
-	bool read_since;	/* a READ was answered since the last revocation */
+	bool revoked;		/* its pages were taken back from the CPU at some time */
 	u16 io;			/* CPU reads and writes under way */
 	u32 users;		/* who holds a pointer to it; settled only at 0 */
 	u64 evicted;		/* the device's clock when it was last evicted or mapped remotely; 0: never */

@@ -109,7 +109,9 @@ void dmo_plan_evict(struct dmo_plan *p)
 
 	p->kind = DMO_PLAN_EVICT;
 	clear_steps(p);
-	dmo_bits_and(p->steps[DMO_STEP_RELEASE], dmo_copy_bits(c, DMO_VALID), dmo_block_bits(p->block, DMO_MAPPED));
+	dmo_bits_set(p->steps[DMO_STEP_RELEASE], p->first, p->count);
+	dmo_bits_and(p->steps[DMO_STEP_RELEASE], p->steps[DMO_STEP_RELEASE], dmo_copy_bits(c, DMO_VALID));
+	dmo_bits_and(p->steps[DMO_STEP_RELEASE], p->steps[DMO_STEP_RELEASE], dmo_block_bits(p->block, DMO_MAPPED));
 }
 
 void dmo_plan_clean(struct dmo_plan *p)
@@ -128,8 +130,13 @@ void dmo_plan_copies(struct dmo_plan *p)
 	if (p->kind == DMO_PLAN_REMOTE)
 		return;
 	if (p->kind != DMO_PLAN_ACCESS) {
-		dmo_bits_copy(p->steps[DMO_STEP_COPY_OUT],
-			      dmo_copy_bits(dmo_block_copy(p->block, p->dev), DMO_DIRTY));
+		u64 *out = p->steps[DMO_STEP_COPY_OUT];
+
+		if (p->kind == DMO_PLAN_EVICT)
+			dmo_bits_set(out, p->first, p->count);
+		else
+			dmo_bits_set(out, 0, DMO_BLOCK_PAGES);
+		dmo_bits_and(out, out, dmo_copy_bits(dmo_block_copy(p->block, p->dev), DMO_DIRTY));
 		return;
 	}
 	missing(p, p->steps[DMO_STEP_MAP], absent);
@@ -183,6 +190,8 @@ static void commit_access(struct dmo_plan *p)
 	dmo_bits_or(valid, valid, p->steps[DMO_STEP_COPY_DEVICE]);
 	if (p->write)
 		take_over(p, mine, p->steps[DMO_STEP_MAP]);
+	if (p->block->object->writers)		/* one may have come since the plan was made */
+		dmo_bits_andnot(p->steps[DMO_STEP_MAP], p->steps[DMO_STEP_MAP], dmo_block_bits(p->block, DMO_CPU));
 	plan_map_write(p);
 }
 
@@ -197,9 +206,12 @@ void dmo_plan_commit(struct dmo_plan *p)
 		return;
 	}
 	c = dmo_block_copy(p->block, p->dev);
-	dmo_bits_zero(dmo_rows_row(&c->rows, DMO_DIRTY));
-	if (p->kind == DMO_PLAN_EVICT)
-		dmo_bits_zero(dmo_rows_row(&c->rows, DMO_VALID));
+	if (p->kind == DMO_PLAN_CLEAN) {
+		dmo_bits_zero(dmo_rows_row(&c->rows, DMO_DIRTY));
+		return;
+	}
+	dmo_bits_clear(dmo_rows_row(&c->rows, DMO_DIRTY), p->first, p->count);
+	dmo_bits_clear(dmo_rows_row(&c->rows, DMO_VALID), p->first, p->count);
 }
 
 /* Cuts a run of COPY_DEVICE to pages that are dirty in one and the same copy. */

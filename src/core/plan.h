@@ -43,7 +43,7 @@ struct dmo_step {
 enum dmo_plan_kind {
 	DMO_PLAN_ACCESS,	/* make pages accessible to a device, there */
 	DMO_PLAN_REMOTE,	/* ... for reading, where they are */
-	DMO_PLAN_EVICT,		/* end a copy */
+	DMO_PLAN_EVICT,		/* end a copy, or some pages of it */
 	DMO_PLAN_CLEAN,		/* write its dirty pages back, keep it */
 };
 
@@ -66,7 +66,7 @@ struct dmo_plan {
 int dmo_plan_access(struct dmo_plan *plan);
 /* REMOTE: the same for reading in place. -EAGAIN besides: the page is newer on a device than in the backing file. */
 int dmo_plan_remote(struct dmo_plan *plan);
-/* EVICT and CLEAN: plan->block and dev are set; the copy is there. */
+/* EVICT and CLEAN: plan->block and dev are set, for EVICT first and count too; the copy is there. */
 void dmo_plan_evict(struct dmo_plan *plan);
 void dmo_plan_clean(struct dmo_plan *plan);
 
@@ -74,7 +74,7 @@ void dmo_plan_clean(struct dmo_plan *plan);
 void dmo_plan_copies(struct dmo_plan *plan);
 /*
  * The copies are done. ACCESS: the pages are valid on the device (and for a write nowhere else); REMOTE: nothing but
- * the mapping; EVICT: the copy is empty, and the caller frees it; CLEAN: nothing of it is dirty.
+ * the mapping; EVICT: the pages are not valid in the copy; CLEAN: nothing of it is dirty.
  */
 void dmo_plan_commit(struct dmo_plan *plan);
 

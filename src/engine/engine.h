@@ -53,6 +53,9 @@ struct eng_fs_ops {
 	   no engine lock held. */
 	void (*inode_get)(void *inode);
 	void (*inode_put)(void *inode);
+	/* Optional: the object of the regular file that a process has mapped, by the mount's st_dev and st_ino as
+	   /proc/PID/maps shows them, with an inode_get; NULL: not a file of this mount. */
+	struct eng_object *(*find_mapped)(dev_t dev, ino_t ino);
 	/* A line for the log. level as in syslog(3). */
 	void (*log)(int level, const char *line);
 };
@@ -62,6 +65,7 @@ enum eng_io_mode { ENG_IO_AUTO, ENG_IO_BUFFERED, ENG_IO_DIRECT };
 struct eng_config {
 	const struct eng_fs_ops *fs;
 	bool read_only;		/* the store is */
+	bool passthrough;	/* FUSE passthrough can be had; told by DMO_IOC_INFO */
 	bool store_advice;	/* keep advice in an extended attribute of the backing file */
 	enum eng_io_mode io;
 	unsigned migrate_threads;	/* 0: a sane number */
@@ -108,7 +112,7 @@ struct eng_req {
 	struct eng_file *file;
 	struct eng_ctx *ctx;
 	struct eng_req *next;
-	bool cancelled;
+	_Atomic bool cancelled;
 	uint64_t arg[4];
 };
 

@@ -1,0 +1,732 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * io.c - what the CPU reads and writes through the filesystem
+ *
+ * A read makes the CPU a holder of the pages; a write changes them. Before either is let through, the translations
+ * that invariant 2 forbids are taken away. Bytes then come from, or go to, where the page's authoritative copy is:
+ *
+ *              page dirty on a device      otherwise
+ *   read       the device's copy           the backing file
+ *   write      the device's copy           the backing file; clean copies are dropped (pinned ones written too)
+ *
+ * A block that is MOVING parks the request; CLAIMED does not: the kernel may hold the very page lock that the
+ * revocation waits for.
+ *
+ * The race of write(2) with a revocation. The kernel puts the new bytes into its page cache before it sends the WRITE.
+ * If the page is revoked in between, and read again before the WRITE is taken, the CPU is left with the old page. So a
+ * page remembers that it was read since it was revoked; a WRITE that finds this, when its bytes are in place, has its
+ * pages revoked once more before it is answered, for as long as HOLD_MS at most (a page that this very WRITE
+ * keeps locked can't be revoked, nor can the old one have been read).
+ */
+#include "engine/internal.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#define HOLD_MS 100
+
+enum { REQ_READ, REQ_WRITE };
+
+/* ---- device memory ------------------------------------------------------------------------------------- */
+
+struct waited_job {
+	struct dmo_copy_job job;
+	sem_t over;
+	int status;
+};
+
+static void job_over(struct dmo_copy_job *job, int status)
+{
+	struct waited_job *w = job->ctx;
+
+	w->status = status;
+	sem_post(&w->over);
+}
+
+static int copy_and_wait(struct eng_device *dev, struct waited_job *w)
+{
+	if (dev->ops->cpu_address && w->job.dir != DMO_COPY_ZERO) {
+		char *at = dev->ops->cpu_address(dev->dev, w->job.frame);
+
+		if (at && w->job.dir == DMO_COPY_IN)
+			memcpy(at + w->job.offset, w->job.host, w->job.bytes);
+		else if (at)
+			memcpy(w->job.host, at + w->job.offset, w->job.bytes);
+		if (at)
+			return 0;
+	}
+	sem_init(&w->over, 0, 0);
+	w->job.done = job_over;
+	w->job.ctx = w;
+	dev->ops->copy(dev->dev, &w->job);
+	while (sem_wait(&w->over))
+		;
+	sem_destroy(&w->over);
+	return w->status;
+}
+
+int eng_copy_bytes(struct dmo_copy *copy, enum dmo_copy_dir dir, u64 offset, u64 bytes, void *host)
+{
+	struct eng_device *dev = dmo_container_of(copy->dev, struct eng_device, core);
+	char *at = host;
+
+	while (bytes) {
+		unsigned page = offset >> DMO_PAGE_SHIFT, within = offset & (DMO_PAGE_SIZE - 1);
+		struct waited_job w = { .job = { .dir = dir, .offset = within, .host = at } };
+		unsigned run = dmo_copy_run(copy, page, DMO_BLOCK_PAGES - page, &w.job.frame);
+		u64 n = ((u64)run << DMO_PAGE_SHIFT) - within;
+		int err;
+
+		w.job.bytes = n < bytes ? n : bytes;
+		err = copy_and_wait(dev, &w);
+		if (err)
+			return err;
+		atomic_fetch_add(dir == DMO_COPY_OUT ? &dev->stats.bytes_to_host : &dev->stats.bytes_to_device,
+				 w.job.bytes);
+		at += w.job.bytes;
+		offset += w.job.bytes;
+		bytes -= w.job.bytes;
+	}
+	return 0;
+}
+
+/* ---- parking ---------------------------------------------------------------------------------------------- */
+
+static void park(struct eng_object *obj, struct eng_req *r)
+{
+	r->next = NULL;
+	*obj->parked_tail = r;
+	obj->parked_tail = &r->next;
+	atomic_fetch_add(&obj->eng->parked, 1);
+}
+
+static void run_again(struct eng_req *r);
+
+void eng_unpark(struct eng_object *obj)
+{
+	struct eng_req *list, *next;
+
+	pthread_mutex_lock(&obj->lock);
+	list = obj->parked;
+	obj->parked = NULL;
+	obj->parked_tail = &obj->parked;
+	pthread_mutex_unlock(&obj->lock);
+	for (; list; list = next) {
+		next = list->next;
+		run_again(list);
+	}
+}
+
+/* ---- ranges -------------------------------------------------------------------------------------------------- */
+
+/* The part of [offset, offset + length) that lies in block index: pages first and count, and whether in full. */
+struct part {
+	u64 index;
+	u64 start, end;		/* bytes of the object */
+	unsigned first, count;
+};
+
+static bool next_part(struct part *p, u64 offset, u64 length, bool begin)
+{
+	u64 end = offset + length, base;
+
+	if (begin)
+		*p = (struct part){ .index = eng_block_of(offset) };
+	else
+		p->index++;
+	base = p->index << DMO_BLOCK_SHIFT;
+	if (base >= end)
+		return false;
+	p->start = base > offset ? base : offset;
+	p->end = end < base + DMO_BLOCK_SIZE ? end : base + DMO_BLOCK_SIZE;
+	p->first = (p->start - base) >> DMO_PAGE_SHIFT;
+	p->count = ((p->end - base + DMO_PAGE_SIZE - 1) >> DMO_PAGE_SHIFT) - p->first;
+	return true;
+}
+
+#define FOR_EACH_PART(p, offset, length) \
+	for (bool go_ = next_part(&(p), offset, length, true); go_; go_ = next_part(&(p), offset, length, false))
+
+static bool must_wait(struct eng_object *obj, u64 offset, u64 length)
+{
+	struct part p;
+
+	FOR_EACH_PART(p, offset, length) {
+		struct dmo_block *b = dmo_block_find(&obj->core, p.index);
+
+		if (b && b->state == DMO_BLOCK_MOVING)
+			return true;
+	}
+	return false;
+}
+
+static void end_io(struct eng_object *obj, u64 offset, u64 length)
+{
+	struct part p;
+
+	pthread_mutex_lock(&obj->lock);
+	FOR_EACH_PART(p, offset, length) {
+		struct dmo_block *b = dmo_block_find(&obj->core, p.index);
+
+		if (!b || !b->io)
+			continue;
+		b->io--;
+		dmo_block_put(b);
+	}
+	pthread_cond_broadcast(&obj->cond);
+	pthread_mutex_unlock(&obj->lock);
+}
+
+/* ---- reading ---------------------------------------------------------------------------------------------------- */
+
+/* Prepares one block for a read; *dirty: some page is newer on a device. */
+static int begin_read(struct dmo_block *b, const struct part *p, u32 flags, bool *dirty)
+{
+	u64 release[DMO_BITS_WORDS] = { 0 }, wprotect[DMO_BITS_WORDS] = { 0 }, newer[DMO_BITS_WORDS] = { 0 };
+	int err = dmo_cpu_read_prepare(b, p->first, p->count, release, wprotect);
+
+	if (!err)
+		err = dmo_block_open(b);
+	if (err)
+		return err;
+	eng_release_pages(b, release);
+	eng_wprotect_pages(b, wprotect);
+	if (!(flags & ENG_IO_NOCACHE))
+		dmo_block_set_cpu(b, p->first, p->count, true);
+	if (b->revoked && !(flags & ENG_IO_NOCACHE))
+		dmo_bits_set(dmo_rows_row(&b->rows, DMO_READ), p->first, p->count);
+	dmo_block_dirty(b, newer);
+	if (dmo_bits_any_in(newer, p->first, p->count))
+		*dirty = true;
+	return 0;
+}
+
+/*
+ * Prepares every block that is there. *dirty tells whether a device has to be read; then each keeps a count of I/O,
+ * else none does. obj->lock held.
+ */
+static int begin_reads(struct eng_object *obj, u64 offset, u64 length, u32 flags, bool *dirty)
+{
+	struct part p;
+	int err = 0;
+
+	*dirty = false;
+	FOR_EACH_PART(p, offset, length) {
+		struct dmo_block *b = dmo_block_find(&obj->core, p.index);
+
+		if (!b)
+			continue;
+		b->users++;
+		err = begin_read(b, &p, flags, dirty);
+		dmo_block_put(b);
+		if (err)
+			return err;
+	}
+	if (!*dirty)
+		return 0;
+	FOR_EACH_PART(p, offset, length) {
+		struct dmo_block *b = dmo_block_find(&obj->core, p.index);
+
+		if (!b)
+			continue;
+		b->users++;
+		b->io++;
+	}
+	return 0;
+}
+
+/* Reads the bytes of [start, end) that are at their newest in the backing file; past its end: zeros. */
+static int read_backing(struct eng_object *obj, char *buf, u64 start, u64 end)
+{
+	while (start < end) {
+		ssize_t n = pread(obj->fd, buf, end - start, start);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0) {
+			memset(buf, 0, end - start);
+			return 0;
+		}
+		buf += n;
+		start += n;
+	}
+	return 0;
+}
+
+/* Pages from page on that have the same source: *copy where a device is newer, NULL for the backing file. */
+static unsigned same_source(struct dmo_block *b, unsigned page, unsigned end, struct dmo_copy **copy)
+{
+	unsigned n = 1;
+
+	*copy = NULL;
+	for (struct dmo_copy *c = b->copies; c; c = c->next)
+		if (dmo_bits_test(dmo_copy_bits(c, DMO_DIRTY), page))
+			*copy = c;
+	while (page + n < end) {
+		struct dmo_copy *other = NULL;
+
+		for (struct dmo_copy *c = b->copies; c; c = c->next)
+			if (dmo_bits_test(dmo_copy_bits(c, DMO_DIRTY), page + n))
+				other = c;
+		if (other != *copy)
+			break;
+		n++;
+	}
+	return n;
+}
+
+/* One block's share of a read; the block can't move, so its rows are stable but for other reads' and writes'. */
+static int read_part(struct eng_object *obj, const struct part *p, char *buf)
+{
+	u64 base = p->index << DMO_BLOCK_SHIFT, at = p->start;
+
+	while (at < p->end) {
+		unsigned page = (at - base) >> DMO_PAGE_SHIFT, n = p->first + p->count - page;
+		struct dmo_copy *copy = NULL;
+		struct dmo_block *b;
+		u64 end;
+		int err;
+
+		pthread_mutex_lock(&obj->lock);
+		b = dmo_block_find(&obj->core, p->index);
+		if (b)
+			n = same_source(b, page, p->first + p->count, &copy);
+		pthread_mutex_unlock(&obj->lock);
+		end = base + ((u64)(page + n) << DMO_PAGE_SHIFT);
+		if (end > p->end)
+			end = p->end;
+		if (copy)
+			err = eng_copy_bytes(copy, DMO_COPY_OUT, at - base, end - at, buf);
+		else
+			err = read_backing(obj, buf, at, end);
+		if (err)
+			return err;
+		buf += end - at;
+		at = end;
+	}
+	return 0;
+}
+
+static int64_t read_parts(struct eng_object *obj, char *buf, u64 offset, u64 length)
+{
+	struct part p;
+	int err;
+
+	FOR_EACH_PART(p, offset, length) {
+		err = read_part(obj, &p, buf + (p.start - offset));
+		if (err)
+			return err;
+	}
+	return length;
+}
+
+static void finish(struct eng_req *r, int64_t result)
+{
+	r->result = result;
+	r->done(r);
+}
+
+/* What lies before the end of the object. */
+static u64 clip(struct eng_object *obj, u64 offset, u64 length)
+{
+	u64 size = obj->core.size;
+
+	if (offset >= size)
+		return 0;
+	return length < size - offset ? length : size - offset;
+}
+
+int eng_read(struct eng_file *f, struct eng_req *r, void *buf, uint64_t offset, uint64_t length, uint32_t flags)
+{
+	struct eng_object *obj = f->obj;
+	bool dirty, parked;
+	int err = 0;
+
+	if (!atomic_load(&obj->tracked))
+		return 1;
+	pthread_mutex_lock(&obj->lock);
+	length = clip(obj, offset, length);
+	parked = must_wait(obj, offset, length);
+	if (parked) {
+		*r = (struct eng_req){ .done = r->done, .user = r->user, .buf = buf, .offset = offset,
+				       .length = length, .op = REQ_READ, .flags = flags, .file = f };
+		park(obj, r);
+	} else {
+		err = begin_reads(obj, offset, length, flags, &dirty);
+	}
+	pthread_mutex_unlock(&obj->lock);
+	if (parked)
+		return 0;
+	if (!err && !dirty)
+		return 1;
+	if (!err) {
+		int64_t got = read_parts(obj, buf, offset, length);
+
+		end_io(obj, offset, length);
+		eng_unpark(obj);
+		finish(r, got);
+		return 0;
+	}
+	finish(r, err);
+	return 0;
+}
+
+/* ---- writing -------------------------------------------------------------------------------------------------------- */
+
+int eng_write_begin(struct eng_file *f)
+{
+	struct eng_object *obj = f->obj;
+
+	atomic_fetch_add(&obj->direct_writes, 1);
+	if (!atomic_load(&obj->tracked))
+		return 1;
+	atomic_fetch_sub(&obj->direct_writes, 1);
+	return 0;
+}
+
+void eng_write_end(struct eng_file *f, uint64_t offset, uint64_t length)
+{
+	atomic_fetch_sub(&f->obj->direct_writes, 1);
+}
+
+/* Clean copies of the pages end here, but for a pinned one that is the only copy: it takes the write. */
+static void drop_clean(struct dmo_block *b, const struct part *p)
+{
+	u64 newer[DMO_BITS_WORDS] = { 0 };
+
+	dmo_block_dirty(b, newer);
+	for (struct dmo_copy *c = b->copies; c; c = c->next) {
+		u64 *valid = dmo_rows_row(&c->rows, DMO_VALID), *dirty = dmo_rows_row(&c->rows, DMO_DIRTY);
+
+		for (unsigned w = 0; w < DMO_BITS_WORDS; w++) {
+			u64 clean = valid[w] & ~dirty[w] & dmo_bits_mask(w, p->first, p->count);
+			u64 takes = c->pins ? clean & ~newer[w] : 0;
+
+			dirty[w] |= takes;
+			newer[w] |= takes;
+			valid[w] &= ~(clean & ~takes);
+		}
+	}
+}
+
+static void forgive_lost(struct dmo_block *b, const struct part *p)
+{
+	u64 *lost = dmo_rows_row(&b->rows, DMO_LOST);
+
+	if (!dmo_bits_any_in(lost, p->first, p->count))
+		return;
+	dmo_bits_clear(lost, p->first, p->count);
+	if (!dmo_bits_any(lost))
+		b->object->lost--;
+}
+
+static bool page_aligned(struct eng_object *obj, const struct part *p)
+{
+	return !(p->start & (DMO_PAGE_SIZE - 1)) && (!(p->end & (DMO_PAGE_SIZE - 1)) || p->end >= obj->core.size);
+}
+
+/* Prepares one block; it keeps a count of I/O. */
+static int begin_write(struct eng_object *obj, const struct part *p, u32 flags)
+{
+	u64 release[DMO_BITS_WORDS] = { 0 };
+	struct dmo_block *b = dmo_block_get(&obj->core, p->index);
+	int err = b ? dmo_block_open(b) : -ENOMEM;
+
+	if (!err)
+		err = dmo_cpu_write_prepare(b, p->first, p->count, page_aligned(obj, p), release);
+	if (err) {
+		if (b)
+			dmo_block_put(b);
+		return err;
+	}
+	eng_release_pages(b, release);
+	drop_clean(b, p);
+	forgive_lost(b, p);
+	if (!(flags & ENG_IO_NOCACHE))
+		dmo_block_set_cpu(b, p->first, p->count, true);
+	b->io++;
+	return 0;
+}
+
+/* Takes back what begin_write did to the blocks before index. */
+static void undo_writes(struct eng_object *obj, u64 offset, u64 index)
+{
+	for (u64 i = eng_block_of(offset); i < index; i++) {
+		struct dmo_block *b = dmo_block_find(&obj->core, i);
+
+		b->io--;
+		dmo_block_put(b);
+	}
+}
+
+static int begin_writes(struct eng_object *obj, u64 offset, u64 length, u32 flags)
+{
+	struct part p;
+
+	FOR_EACH_PART(p, offset, length) {
+		int err = begin_write(obj, &p, flags);
+
+		if (err) {
+			undo_writes(obj, offset, p.index);
+			return err;
+		}
+	}
+	return 0;
+}
+
+static int write_backing(struct eng_file *f, const char *buf, u64 start, u64 end)
+{
+	int fd = f->writes && f->fd >= 0 ? f->fd : f->obj->fd;
+
+	while (start < end) {
+		ssize_t n = pwrite(fd, buf, end - start, start);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		buf += n;
+		start += n;
+	}
+	return 0;
+}
+
+/* One block's share of a write. *stop: how far it came. */
+static int write_part(struct eng_file *f, const struct part *p, const char *buf, u64 *stop)
+{
+	struct eng_object *obj = f->obj;
+	u64 base = p->index << DMO_BLOCK_SHIFT, at = p->start;
+	int err = 0;
+
+	while (at < p->end && !err) {
+		unsigned page = (at - base) >> DMO_PAGE_SHIFT, n;
+		struct dmo_copy *copy;
+		u64 end;
+
+		pthread_mutex_lock(&obj->lock);
+		n = same_source(dmo_block_find(&obj->core, p->index), page, p->first + p->count, &copy);
+		pthread_mutex_unlock(&obj->lock);
+		end = base + ((u64)(page + n) << DMO_PAGE_SHIFT);
+		if (end > p->end)
+			end = p->end;
+		if (copy)
+			err = eng_copy_bytes(copy, DMO_COPY_IN, at - base, end - at, (void *)buf);
+		else
+			err = write_backing(f, buf, at, end);
+		if (!err) {
+			buf += end - at;
+			at = end;
+		}
+	}
+	*stop = at;
+	return err;
+}
+
+/* The file grows to end where it was shorter: in the backing file as well, which device-dirty bytes don't reach. */
+static void grow(struct eng_object *obj, u64 end)
+{
+	struct stat st;
+	bool longer;
+
+	pthread_mutex_lock(&obj->lock);
+	longer = end > obj->core.size;
+	if (longer)
+		obj->core.size = end;
+	pthread_mutex_unlock(&obj->lock);
+	if (longer && !fstat(obj->fd, &st) && (u64)st.st_size < end && ftruncate(obj->fd, end))
+		eng_log(obj->eng, LOG_ERR, "can't extend a file to %llu bytes: %s", (unsigned long long)end,
+			strerror(errno));
+}
+
+static int64_t write_parts(struct eng_file *f, const char *buf, u64 offset, u64 length, u32 flags)
+{
+	u64 stop = offset;
+	struct part p;
+	int err = 0;
+
+	FOR_EACH_PART(p, offset, length) {
+		err = write_part(f, &p, buf + (p.start - offset), &stop);
+		if (err && (flags & ENG_IO_WRITEPAGE)) {
+			pthread_mutex_lock(&f->obj->lock);
+			eng_writeback_error(f->obj, err);
+			pthread_mutex_unlock(&f->obj->lock);
+			err = eng_stage_write(f->obj, buf + (stop - offset), stop, p.end - stop);
+			stop = p.end;
+		}
+		if (err)
+			break;
+	}
+	if (stop > offset)
+		grow(f->obj, stop);
+	return stop > offset ? (int64_t)(stop - offset) : err;
+}
+
+/* A write that waits for the revocation of its own pages: answered by whoever comes first, freed by the last. */
+struct held_write {
+	struct eng_work revoke, timer;
+	struct eng_object *obj;
+	struct eng_req *req;
+	int64_t result;
+	u64 offset, length;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool answered, revoked;
+	unsigned refs;
+};
+
+static void held_answer(struct held_write *h)
+{
+	bool mine;
+
+	pthread_mutex_lock(&h->lock);
+	mine = !h->answered;
+	h->answered = true;
+	pthread_mutex_unlock(&h->lock);
+	if (mine)
+		finish(h->req, h->result);
+}
+
+static void held_put(struct held_write *h)
+{
+	unsigned left;
+
+	pthread_mutex_lock(&h->lock);
+	left = --h->refs;
+	pthread_mutex_unlock(&h->lock);
+	if (left)
+		return;
+	eng_object_unref(h->obj);
+	pthread_mutex_destroy(&h->lock);
+	pthread_cond_destroy(&h->cond);
+	free(h);
+}
+
+static void held_revoke(struct eng_work *w)
+{
+	struct held_write *h = dmo_container_of(w, struct held_write, revoke);
+	struct eng_object *obj = h->obj;
+
+	atomic_fetch_add(&obj->eng->rerevocations, 1);
+	obj->eng->fs->revoke(obj->inode, h->offset, h->length);
+	pthread_mutex_lock(&h->lock);
+	h->revoked = true;
+	pthread_cond_broadcast(&h->cond);
+	pthread_mutex_unlock(&h->lock);
+	held_answer(h);
+	held_put(h);
+}
+
+static void held_timer(struct eng_work *w)
+{
+	struct held_write *h = dmo_container_of(w, struct held_write, timer);
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += HOLD_MS * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
+	pthread_mutex_lock(&h->lock);
+	while (!h->revoked && !pthread_cond_timedwait(&h->cond, &h->lock, &until))
+		;
+	pthread_mutex_unlock(&h->lock);
+	held_answer(h);
+	held_put(h);
+}
+
+static bool hold(struct eng_object *obj, struct eng_req *r, int64_t result, u64 offset, u64 length)
+{
+	struct held_write *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return false;
+	h->revoke.run = held_revoke;
+	h->timer.run = held_timer;
+	h->obj = obj;
+	h->req = r;
+	h->result = result;
+	h->offset = offset & ~(u64)(DMO_PAGE_SIZE - 1);
+	h->length = ((offset + length + DMO_PAGE_SIZE - 1) & ~(u64)(DMO_PAGE_SIZE - 1)) - h->offset;
+	h->refs = 2;
+	pthread_mutex_init(&h->lock, NULL);
+	pthread_cond_init(&h->cond, NULL);
+	eng_object_ref(obj);
+	eng_pool_run(&obj->eng->pool, &h->revoke);
+	eng_pool_run(&obj->eng->pool, &h->timer);
+	return true;
+}
+
+/* Was a page of the range read between its revocation and now, when the new bytes are in place? Then forgets it. */
+static bool read_meanwhile(struct eng_object *obj, u64 offset, u64 length)
+{
+	bool found = false;
+	struct part p;
+
+	pthread_mutex_lock(&obj->lock);
+	FOR_EACH_PART(p, offset, length) {
+		struct dmo_block *b = dmo_block_find(&obj->core, p.index);
+
+		if (!dmo_bits_any_in(dmo_block_bits(b, DMO_READ), p.first, p.count))
+			continue;
+		found = true;
+		dmo_bits_clear(dmo_rows_row(&b->rows, DMO_READ), p.first, p.count);
+	}
+	pthread_mutex_unlock(&obj->lock);
+	return found;
+}
+
+void eng_write(struct eng_file *f, struct eng_req *r, const void *buf, uint64_t offset, uint64_t length,
+	       uint32_t flags)
+{
+	struct eng_object *obj = f->obj;
+	bool parked, held = false;
+	int64_t result;
+	int err = 0;
+
+	pthread_mutex_lock(&obj->lock);
+	parked = must_wait(obj, offset, length);
+	if (parked) {
+		*r = (struct eng_req){ .done = r->done, .user = r->user, .buf = (void *)buf, .offset = offset,
+				       .length = length, .op = REQ_WRITE, .flags = flags, .file = f };
+		park(obj, r);
+	} else {
+		err = begin_writes(obj, offset, length, flags);
+	}
+	pthread_mutex_unlock(&obj->lock);
+	if (parked)
+		return;
+	result = err;
+	if (!err) {
+		result = write_parts(f, buf, offset, length, flags);
+		held = !(flags & (ENG_IO_WRITEPAGE | ENG_IO_NOCACHE)) && read_meanwhile(obj, offset, length) &&
+		       hold(obj, r, result, offset, length);
+		end_io(obj, offset, length);
+		eng_unpark(obj);
+	}
+	if (!held)
+		finish(r, result);
+}
+
+/* ---- parked requests run on ---------------------------------------------------------------------------------------------- */
+
+static void run_again(struct eng_req *r)
+{
+	struct eng_object *obj = r->file->obj;
+
+	if (r->cancelled) {
+		finish(r, -EINTR);
+	} else if (r->op == REQ_WRITE) {
+		eng_write(r->file, r, r->buf, r->offset, r->length, r->flags);
+	} else if (eng_read(r->file, r, r->buf, r->offset, r->length, r->flags)) {
+		int err = read_backing(obj, r->buf, r->offset, r->offset + r->length);
+
+		finish(r, err ? err : (int64_t)r->length);
+	}
+}
