@@ -131,15 +131,14 @@ static int changed(const struct change *c, const struct dmo_attr *old, struct dm
 
 /* ---- weighing --------------------------------------------------------------------------------------- */
 
-/* The range, of those that start at or before page, that holds page; else NULL and the next range in *next. */
+/* The range that holds page, or NULL; in *next the first that begins after it. */
 static struct dmo_attr_range *range_at(const struct dmo_attrs *a, u64 page, struct dmo_attr_range **next)
 {
-	struct dmo_attr_range *r = entry(dmo_it_floor(&a->tree, page));
+	struct dmo_itnode *floor, *above;
 
-	if (r && r->node.last >= page)
-		return r;
-	*next = entry(r ? dmo_it_succ(&r->node) : dmo_it_lowest(&a->tree));
-	return NULL;
+	dmo_it_around(&a->tree, page, &floor, &above);
+	*next = entry(above);
+	return floor && floor->last >= page ? range_of(floor) : NULL;
 }
 
 struct tally {

@@ -151,6 +151,8 @@ static void lower_max(struct dmo_itnode *n, const struct dmo_itnode *stop, u64 g
 /* Hangs n below p on side s, where p has no child; p NULL: n is the root. */
 static void hang(struct dmo_itree *t, struct dmo_itnode *n, struct dmo_itnode *p, unsigned s)
 {
+	for (struct dmo_itnode *x = p; x && x->max_last < n->last; x = parent_of(x))
+		x->max_last = n->last;
 	n->child[0] = NULL;
 	n->child[1] = NULL;
 	n->max_last = n->last;
@@ -170,8 +172,6 @@ void dmo_it_insert(struct dmo_itree *t, struct dmo_itnode *n)
 
 	while (x) {
 		p = x;
-		if (p->max_last < n->last)
-			p->max_last = n->last;
 		s = n->start >= p->start;
 		x = p->child[s];
 	}
@@ -182,11 +182,8 @@ void dmo_it_insert_between(struct dmo_itree *t, struct dmo_itnode *n, struct dmo
 			   struct dmo_itnode *succ)
 {
 	unsigned s = pred && !pred->child[1];
-	struct dmo_itnode *p = s ? pred : succ;
 
-	for (struct dmo_itnode *x = p; x && x->max_last < n->last; x = parent_of(x))
-		x->max_last = n->last;
-	hang(t, n, p, s);
+	hang(t, n, s ? pred : succ, s);
 }
 
 /* Takes out n, which has at most one child. */
@@ -307,6 +304,20 @@ struct dmo_itnode *dmo_it_floor(const struct dmo_itree *t, u64 at)
 		n = n->child[below];
 	}
 	return (struct dmo_itnode *)found;
+}
+
+void dmo_it_around(const struct dmo_itree *t, u64 at, struct dmo_itnode **floor, struct dmo_itnode **above)
+{
+	struct dmo_itnode *n = t->root, *passed[2] = { NULL, NULL };
+
+	while (n) {
+		unsigned s = n->start <= at;
+
+		passed[s] = n;
+		n = n->child[s];
+	}
+	*floor = passed[1];
+	*above = passed[0];
 }
 
 static struct dmo_itnode *outermost(const struct dmo_itnode *n, unsigned s)

@@ -65,6 +65,12 @@ struct dmo_itnode *dmo_it_next(const struct dmo_itnode *n, u64 start, u64 last);
 /* The last node, in order of start, whose start is at or below at; NULL when all begin above. O(log n). */
 struct dmo_itnode *dmo_it_floor(const struct dmo_itree *t, u64 at);
 
+/*
+ * Both sides of at in one descent: the floor, and the first node whose start is above at; each may be NULL. They are
+ * next to each other, so that a node that starts there goes between them (dmo_it_insert_between).
+ */
+void dmo_it_around(const struct dmo_itree *t, u64 at, struct dmo_itnode **floor, struct dmo_itnode **above);
+
 /* The neighbours of n in order of start, or NULL. */
 struct dmo_itnode *dmo_it_pred(const struct dmo_itnode *n);
 struct dmo_itnode *dmo_it_succ(const struct dmo_itnode *n);

@@ -19,7 +19,9 @@
  * of the memory are split for ever; those wholly beyond it look allocated, and nobody can name them.
  *
  * Over each order's bitmap stand summaries, a bit for each word below that holds a free chunk, up to a single
- * word: the lowest free chunk is found in one step a level.
+ * word: the lowest word with a free chunk is found in one step a level. One word of each order, the hot one, is looked
+ * at first and is left out of that: what goes on in it, such as a chunk that is allocated and freed again and again,
+ * never climbs the summaries. It changes only while it has no free chunk.
  *
  * Invariants: order[o].free counts the free chunks of order o; avail has bit o set when that is not 0;
  * free_pages is the sum over all orders.
@@ -57,17 +59,30 @@ static bool is_split(const struct dmo_phys *p, u64 i, unsigned o)
 	return o && pair_state(&p->order[o - 1], i) != 3;
 }
 
-/* Word number w of the bitmap now has, or has no more, a free chunk: says so in the summaries. */
+/* Makes the summaries say that word number w of the bitmap has, or has not, a free chunk. */
 static void summarize(struct dmo_phys_order *r, u64 w, bool has)
 {
 	for (unsigned l = 1; l < r->levels; l++) {
 		u64 *s = r->map + r->level[l] + w / 64, was = *s;
 
 		*s = has ? was | 1ull << (w % 64) : was & ~(1ull << (w % 64));
-		if (has ? was != 0 : *s != 0)
+		if (*s == was || (has ? was != 0 : *s != 0))
 			return;
 		w /= 64;
 	}
+}
+
+/* The word at w of that order had no free chunk and has one now, or the other way round. */
+static void note(struct dmo_phys_order *r, bool top, u64 w, bool has)
+{
+	if (w == r->hot)
+		return;
+	if (has && !word_free(r->map[r->hot], top)) {
+		summarize(r, r->hot, false);
+		r->hot = (u32)w;
+		return;
+	}
+	summarize(r, w, has);
 }
 
 /* Flips the bits of mask in the word that holds chunk i, and counts the change in free chunks (+1 or -1, or 0). */
@@ -80,12 +95,9 @@ static void flip(struct dmo_phys *p, unsigned o, u64 i, u64 mask, int change)
 	*w ^= mask;
 	has = word_free(*w, top);
 	if (had != has)
-		summarize(r, i / 64, has);
+		note(r, top, i / 64, has);
 	r->free += change;
-	if (r->free)
-		p->avail |= 1u << o;
-	else
-		p->avail &= ~(1u << o);
+	p->avail = (p->avail & ~(1u << o)) | (u32)!!r->free << o;
 }
 
 static u64 chunk_bit(u64 i)
@@ -93,18 +105,30 @@ static u64 chunk_bit(u64 i)
 	return 1ull << (i % 64);
 }
 
-/* The lowest free chunk of an order that has one. */
-static u64 lowest_free(const struct dmo_phys *p, unsigned o)
+/* The lowest word that has a free chunk, the hot word apart: one is known to have. */
+static u64 lowest_word(struct dmo_phys_order *r)
 {
-	const struct dmo_phys_order *r = &p->order[o];
-	u64 w = 0, bits;
+	u64 w = 0;
 
+	summarize(r, r->hot, false);
 	for (unsigned l = r->levels; l-- > 1;)
 		w = w * 64 + (unsigned)__builtin_ctzll(r->map[r->level[l] + w]);
-	bits = r->map[w];
-	if (o != p->top)
+	return w;
+}
+
+/* A free chunk of an order that has one: the lowest of the hot word, or of the lowest word. */
+static u64 any_free(struct dmo_phys *p, unsigned o)
+{
+	struct dmo_phys_order *r = &p->order[o];
+	bool top = o == p->top;
+	u64 bits;
+
+	if (!word_free(r->map[r->hot], top))
+		r->hot = (u32)lowest_word(r);
+	bits = r->map[r->hot];
+	if (!top)
 		bits &= word_free(bits, false) * 3;
-	return w * 64 + (unsigned)__builtin_ctzll(bits);
+	return (u64)r->hot * 64 + (unsigned)__builtin_ctzll(bits);
 }
 
 /* Chunk i of order o, which is whole and not free, falls into two; the right half is free or not. */
@@ -128,7 +152,7 @@ int dmo_phys_alloc(struct dmo_phys *p, unsigned order, u32 *frame)
 	if (!(p->avail >> order))
 		return -ENOMEM;
 	o = order + (unsigned)__builtin_ctz(p->avail >> order);
-	i = lowest_free(p, o);
+	i = any_free(p, o);
 	flip(p, o, i, chunk_bit(i), -1);
 	for (; o > order; o--)
 		i = split_chunk(p, i, o, true);

@@ -22,6 +22,7 @@ struct dmo_phys_order {
 	u64 *map;
 	u32 level[DMO_PHYS_LEVELS];	/* where, in words from map, each summary begins; level[0] is 0 */
 	u32 free;			/* free chunks of exactly this order */
+	u32 hot;			/* the word whose summary bit need not be true */
 	u8 levels;
 };
 
@@ -46,7 +47,8 @@ int dmo_phys_init(struct dmo_phys *p, const struct dmo_mem *mem, u64 pages);
 void dmo_phys_fini(struct dmo_phys *p);
 
 /*
- * Takes a chunk: the lowest free one of the smallest order that has any, split down. 0 with its first frame
+ * Takes a chunk of the smallest order that has any free, split down: one freed lately where there is one, else the
+ * lowest. 0 with its first frame
  * in *frame; -ENOMEM where no free chunk is that large; -EINVAL for an order above DMO_PHYS_ORDER_MAX.
  */
 int dmo_phys_alloc(struct dmo_phys *p, unsigned order, u32 *frame);

@@ -276,10 +276,11 @@ static void enter(struct dmo_space *s, const struct dmo_space_request *r, u64 va
 /* The mappings round va, where va itself may be mapped: the last that starts at or below it, and the one after. */
 static void neighbours(const struct dmo_space *s, u64 va, struct dmo_mapping **left, struct dmo_mapping **right)
 {
-	struct dmo_itnode *n = dmo_it_floor(&s->va, va);
+	struct dmo_itnode *floor, *above;
 
-	*left = va_entry(n);
-	*right = va_entry(n ? dmo_it_succ(n) : dmo_it_lowest(&s->va));
+	dmo_it_around(&s->va, va, &floor, &above);
+	*left = va_entry(floor);
+	*right = va_entry(above);
 }
 
 int dmo_space_map(struct dmo_space *s, const struct dmo_space_request *r, u64 *va)
@@ -342,10 +343,11 @@ struct dmo_mapping *dmo_space_find(const struct dmo_space *s, u64 va)
 
 struct dmo_mapping *dmo_space_first(const struct dmo_space *s, u64 va, u64 last)
 {
-	struct dmo_itnode *n = dmo_it_floor(&s->va, va);
+	struct dmo_itnode *n, *above;
 
+	dmo_it_around(&s->va, va, &n, &above);
 	if (!n || n->last < va)
-		n = n ? dmo_it_succ(n) : dmo_it_lowest(&s->va);
+		n = above;
 	return n && n->start <= last ? mapping_of_va(n) : NULL;
 }
 

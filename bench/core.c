@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * core.c - how fast the core's data structures are, as one JSON object
+ *
+ * Figures are million operations a second, the best of a few rounds, on one thread, in states that a busy service
+ * would be in: a device three quarters full, an object with a thousand ranges of advice, a space with many scattered
+ * pages. No locks and no copies: what the core itself costs.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "core/attr.h"
+#include "core/phys.h"
+#include "core/space.h"
+
+#define PAGE		((u64)DMO_PAGE_SIZE)
+#define ROUNDS		5
+#define CHUNKS		12288u			/* of 2 MiB: three quarters of 32 GiB */
+#define DEVICE_PAGES	(32ull << 30 >> DMO_PAGE_SHIFT)
+#define RANGES		1000u			/* of advice */
+#define SPREAD		(64ull << 30 >> DMO_PAGE_SHIFT)	/* pages over which mappings are scattered */
+#define VA_START	(1ull << 32)
+
+static void *mem_alloc(void *ctx, size_t size)
+{
+	return calloc(1, size);
+}
+
+static void mem_free(void *ctx, void *p, size_t size)
+{
+	free(p);
+}
+
+static const struct dmo_mem mem = { mem_alloc, mem_free, NULL };
+static u64 seed = 1;
+static u64 sink;			/* keeps results alive */
+
+static u64 random_below(u64 n)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed % n;
+}
+
+static double seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void must(int err)
+{
+	if (!err)
+		return;
+	fprintf(stderr, "bench/core: unexpected error %d\n", err);
+	exit(1);
+}
+
+/* Runs a round, which returns how many operations it did, a few times: the best million a second. */
+static double best(u64 (*round)(void))
+{
+	double most = 0;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		double start = seconds();
+		double rate = (double)round() / (seconds() - start) / 1e6;
+
+		most = rate > most ? rate : most;
+	}
+	return most;
+}
+
+/* ---- device memory ---------------------------------------------------------------------------------- */
+
+static struct dmo_phys phys;
+static u32 frames[CHUNKS];
+
+static u64 phys_steady(void)
+{
+	for (u64 i = 0; i < 1000000; i++) {
+		u32 *f = &frames[random_below(CHUNKS)];
+
+		dmo_phys_free(&phys, *f, DMO_PHYS_ORDER_BLOCK);
+		must(dmo_phys_alloc(&phys, DMO_PHYS_ORDER_BLOCK, f));
+	}
+	return 1000000;
+}
+
+static u64 phys_fill_and_empty(void)
+{
+	for (u32 i = 0; i < CHUNKS; i++)
+		must(dmo_phys_alloc(&phys, DMO_PHYS_ORDER_BLOCK, &frames[i]));
+	for (u32 i = 0; i < CHUNKS; i++)
+		dmo_phys_free(&phys, frames[i], DMO_PHYS_ORDER_BLOCK);
+	return CHUNKS;
+}
+
+/* One chunk in an empty device: each splits a gigabyte down and joins it up again. */
+static u64 phys_worst(void)
+{
+	u32 f;
+
+	for (u64 i = 0; i < 1000000; i++) {
+		must(dmo_phys_alloc(&phys, DMO_PHYS_ORDER_BLOCK, &f));
+		dmo_phys_free(&phys, f, DMO_PHYS_ORDER_BLOCK);
+	}
+	return 1000000;
+}
+
+static void bench_phys(void)
+{
+	must(dmo_phys_init(&phys, &mem, DEVICE_PAGES));
+	printf("  \"buddy_2m_fill_and_empty_mops\": %.1f,\n", best(phys_fill_and_empty));
+	printf("  \"buddy_2m_alloc_free_worst_mops\": %.1f,\n", best(phys_worst));
+	for (u32 i = 0; i < CHUNKS; i++)
+		must(dmo_phys_alloc(&phys, DMO_PHYS_ORDER_BLOCK, &frames[i]));
+	printf("  \"buddy_2m_alloc_free_mops\": %.1f,\n", best(phys_steady));
+	printf("  \"phys_metadata_bytes_per_page\": %.4f,\n",
+	       (double)dmo_phys_metadata(&phys) / (double)DEVICE_PAGES);
+	dmo_phys_fini(&phys);
+}
+
+/* ---- attributes ------------------------------------------------------------------------------------- */
+
+static struct dmo_attrs attrs;
+
+/* Advice on a random page, one of twenty kinds of ranges, or its opposite: splits, merges and changes in place. */
+static u64 attr_set(void)
+{
+	struct dmo_advise cold = { .advice = DMO_ADV_COLD }, normal = { .advice = DMO_ADV_NORMAL };
+
+	for (u64 i = 0; i < 500000; i++) {
+		u64 page = random_below(RANGES) * 8 + 3;
+
+		must(dmo_attrs_advise(&attrs, &mem, page, page, random_below(2) ? &cold : &normal));
+	}
+	return 500000;
+}
+
+static u64 attr_get(void)
+{
+	struct dmo_attr v;
+
+	for (u64 i = 0; i < 2000000; i++) {
+		dmo_attrs_get(&attrs, random_below(RANGES * 8), &v, NULL);
+		sink += v.flags;
+	}
+	return 2000000;
+}
+
+static void bench_attrs(void)
+{
+	struct dmo_advise advice = { .advice = DMO_ADV_PREFERRED };
+
+	dmo_attrs_init(&attrs);
+	for (u64 i = 0; i < RANGES; i++)
+		must(dmo_attrs_advise(&attrs, &mem, i * 8, i * 8 + 5, &advice));
+	printf("  \"attribute_set_mops\": %.2f,\n", best(attr_set));
+	printf("  \"attribute_get_mops\": %.1f,\n", best(attr_get));
+	dmo_attrs_fini(&attrs, &mem);
+}
+
+/* ---- spaces ----------------------------------------------------------------------------------------- */
+
+static struct dmo_itree rmap;
+static struct dmo_space space;
+static u64 *slots;			/* addresses mapped; 0: none */
+static u64 live;
+
+static struct dmo_itree *rmap_of(void *object)
+{
+	return object;
+}
+
+static const struct dmo_space_ops ops = { .rmap = rmap_of };
+
+static struct dmo_space_request page_request(u64 va, u64 offset)
+{
+	return (struct dmo_space_request){
+		.object = &rmap, .va = va, .length = PAGE, .offset = offset, .prot = DMO_PROT_READ,
+		.flags = DMO_MAP_FIXED | DMO_MAP_REPLACE,
+	};
+}
+
+static u64 map_sequential(void)
+{
+	u64 va;
+
+	for (u64 i = 0; i < 1000000; i++) {
+		struct dmo_space_request r = page_request(VA_START + i * PAGE, i * PAGE);
+
+		must(dmo_space_map(&space, &r, &va));
+	}
+	must(dmo_space_unmap(&space, VA_START, 1000000 * PAGE));
+	return 1000000;
+}
+
+/* Unmaps one of the pages that are mapped and maps another one, anywhere in the spread. */
+static u64 remap_scattered(void)
+{
+	for (u64 i = 0; i < 400000; i++) {
+		u64 *slot = &slots[random_below(live)];
+		struct dmo_space_request r = page_request(VA_START + random_below(SPREAD) * PAGE,
+							  random_below(SPREAD) * PAGE);
+
+		must(dmo_space_unmap(&space, *slot, PAGE));
+		must(dmo_space_map(&space, &r, slot));
+	}
+	return 400000;
+}
+
+static u64 find_address(void)
+{
+	for (u64 i = 0; i < 1000000; i++)
+		sink += dmo_space_find(&space, slots[random_below(live)]) != NULL;
+	return 1000000;
+}
+
+static u64 find_reverse(void)
+{
+	for (u64 i = 0; i < 1000000; i++) {
+		u64 at = random_below(SPREAD) * PAGE;
+
+		sink += dmo_rmap_first(&rmap, at, at + PAGE - 1) != NULL;
+	}
+	return 1000000;
+}
+
+static void bench_space(u64 pages)
+{
+	live = pages;
+	slots = calloc(pages, sizeof(*slots));
+	dmo_space_init(&space, &mem, &ops, VA_START, VA_START + SPREAD * PAGE);
+	for (u64 i = 0; i < pages; i++) {
+		struct dmo_space_request r = page_request(VA_START + random_below(SPREAD) * PAGE,
+							  random_below(SPREAD) * PAGE);
+
+		must(dmo_space_map(&space, &r, &slots[i]));
+	}
+	printf("  \"scattered_%llu_map_unmap_mops\": %.2f,\n", (unsigned long long)pages, best(remap_scattered));
+	printf("  \"scattered_%llu_find_mops\": %.2f,\n", (unsigned long long)pages, best(find_address));
+	printf("  \"scattered_%llu_rmap_find_mops\": %.2f,\n", (unsigned long long)pages, best(find_reverse));
+	dmo_space_fini(&space);
+	free(slots);
+}
+
+int main(void)
+{
+	printf("{\n");
+	bench_phys();
+	bench_attrs();
+	dmo_space_init(&space, &mem, &ops, VA_START, VA_START + SPREAD * PAGE);
+	printf("  \"sequential_map_mops\": %.1f,\n", best(map_sequential));
+	dmo_space_fini(&space);
+	bench_space(1000);
+	bench_space(65536);
+	bench_space(1000000);
+	printf("  \"mapping_bytes\": %zu\n}\n", sizeof(struct dmo_mapping));
+	return sink == 42;
+}
