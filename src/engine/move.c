@@ -136,6 +136,20 @@ static void drop_empty(struct dmo_block *b, struct eng_device *dev)
 	pthread_mutex_unlock(&dev->lock);
 }
 
+/* Would the plan's window bring the device above its high watermark, and so evict somebody? */
+static bool nearly_full(struct eng_access *a, const struct dmo_plan *plan)
+{
+	const struct dmo_copy *copy = dmo_block_copy(plan->block, &a->dev->core);
+	bool full;
+
+	if (copy && dmo_bits_all(dmo_copy_bits(copy, DMO_VALID), plan->page, 1))
+		return false;
+	pthread_mutex_lock(&a->dev->lock);
+	full = a->dev->core.used + plan->count > a->dev->core.high;
+	pthread_mutex_unlock(&a->dev->lock);
+	return full;
+}
+
 /* Is the coldest copy still hotter than this block? Lock dropped and taken. */
 static bool better_stay(struct eng_access *a, struct dmo_block *b)
 {
@@ -290,14 +304,15 @@ static bool advised_remote(struct eng_access *a)
 static int find_memory(struct eng_access *a, struct dmo_plan *plan, bool *remote, bool *narrow)
 {
 	struct eng_object *obj = a->obj;
-	int err = reserve(a, plan);
+	int err;
 
-	if (err != MOVE_AGAIN)
-		return err;
-	if (better_stay(a, plan->block)) {
+	if (nearly_full(a, plan) && better_stay(a, plan->block)) {
 		*remote = true;
 		return MOVE_AGAIN;
 	}
+	err = reserve(a, plan);
+	if (err != MOVE_AGAIN)
+		return err;
 	pthread_mutex_unlock(&obj->lock);
 	err = eng_make_room(a->dev, plan->count, a->cancel);
 	pthread_mutex_lock(&obj->lock);
