@@ -3,7 +3,7 @@
  * sim_guard.c - the process's SIGBUS handler and each thread's guard
  *
  * The handler stays installed for good: another library may have chained to it. It reads one thread-local pointer
- * and jumps, or passes the signal on. SA_NODEFER leaves the signal unblocked after the jump.
+ * and jumps, or passes the signal on. It unblocks the signal before it jumps, since the jump restores no mask.
  */
 #include "sim_guard.h"
 
@@ -34,18 +34,22 @@ static void on_sigbus(int sig, siginfo_t *info, void *ucontext)
 {
 	struct sim_guard *guard = current;
 	uintptr_t address = (uintptr_t)info->si_addr;
+	sigset_t mask;
 
 	if (!guard || address < guard->start || address >= guard->end) {
 		pass_on(sig, info, ucontext);
 		return;
 	}
 	guard->fault = address;
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGBUS);
+	pthread_sigmask(SIG_UNBLOCK, &mask, NULL);
 	siglongjmp(guard->env, 1);
 }
 
 static void install(void)
 {
-	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK };
+	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 
 	sigemptyset(&action.sa_mask);
 	if (sigaction(SIGBUS, &action, &previous))

@@ -149,7 +149,7 @@ static void free_lists(struct fake *f)
 
 void fake_close(struct fake *f)
 {
-	if (f->as)
+	if (f->as && !f->keep_as)
 		f->ops->as_destroy(f->as);
 	pthread_mutex_lock(&f->lock);
 	f->stop = true;

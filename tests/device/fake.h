@@ -32,6 +32,7 @@ struct fake {
 	const struct dmo_backend_ops *ops;
 	void *dev;
 	void *as;			/* a first address space; its owner is &as */
+	bool keep_as;			/* fake_close leaves it to the device */
 	struct dmo_backend_info info;
 	unsigned char *memory;		/* the device's, through its window */
 	pthread_mutex_t lock;		/* protects what follows */
