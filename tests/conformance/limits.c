@@ -180,6 +180,19 @@ START_TEST(usage_never_passes_max_under_load)
 }
 END_TEST
 
+START_TEST(reaching_max_is_counted)
+{
+	int ctx = ctx_open("npu0"), fd = obj_create("o", 8 * MiB);
+
+	uint64_t before;
+
+	ck_ok(control_set("npu0", "memory.max", 2 * MiB));
+	before = control_key("npu0", "memory.events", "max");
+	ck_ok(ctx_fill(ctx, ctx_map(ctx, fd, 0, 8 * MiB, READ_WRITE), 8 * MiB, 3));
+	ck_assert_uint_gt(control_key("npu0", "memory.events", "max"), before);
+}
+END_TEST
+
 /* ---- sixteen times more than there is ------------------------------------------------------------ */
 
 #define DEVICE	(4 * MiB)
@@ -293,6 +306,7 @@ int main(void)
 	conf_test(&run, lowering_max_below_pinned_memory_is_refused);
 	conf_test(&run, high_keeps_usage_near_it_in_the_background);
 	conf_test(&run, usage_never_passes_max_under_load);
+	conf_test(&run, reaching_max_is_counted);
 	conf_case(&run, "oversubscription", small_device, 60);
 	conf_test(&run, clean_pages_of_sixteen_times_the_device_are_read_right);
 	conf_test(&run, dirty_pages_of_sixteen_times_the_device_lose_no_byte);
