@@ -46,13 +46,22 @@ static void print_line(const char *name, uint64_t value, const uint64_t *before,
 	puts(isatty(STDOUT_FILENO) ? "\033[K" : "");
 }
 
-static void print_entries(const struct dmo_stat *stat, const struct dmo_stat *before, double seconds)
+/* prefix sets events apart from limits of the same name. */
+static const char *full_name(char buf[48], const char *prefix, const char *name)
 {
+	snprintf(buf, 48, "%s%s", prefix, name);
+	return buf;
+}
+
+static void print_entries(const char *prefix, const struct dmo_stat *stat, const struct dmo_stat *before, double seconds)
+{
+	char name[48];
+
 	for (unsigned i = 0; i < stat->count; i++) {
 		uint64_t old;
 		bool known = before && dmo_stat_get(before, stat->entries[i].name, &old) == 0;
 
-		print_line(stat->entries[i].name, stat->entries[i].value, known ? &old : NULL, seconds);
+		print_line(full_name(name, prefix, stat->entries[i].name), stat->entries[i].value, known ? &old : NULL, seconds);
 	}
 }
 
@@ -64,13 +73,14 @@ static void print_text(const char *name, const struct look *look, const struct l
 	print_line("current", look->current, NULL, seconds);
 	print_line("max", look->max, NULL, seconds);
 	print_line("peak", look->peak, NULL, seconds);
-	print_entries(&look->stat, before ? &before->stat : NULL, seconds);
-	print_entries(&look->events, before ? &before->events : NULL, seconds);
+	print_entries("", &look->stat, before ? &before->stat : NULL, seconds);
+	print_entries("event_", &look->events, before ? &before->events : NULL, seconds);
 }
 
 static void print_json(const char *name, const struct look *look)
 {
 	bool first = true;
+	char event[48];
 
 	putchar('{');
 	json_text(stdout, &first, "device", name);
@@ -80,7 +90,7 @@ static void print_json(const char *name, const struct look *look)
 	for (unsigned i = 0; i < look->stat.count; i++)
 		json_u64(stdout, &first, look->stat.entries[i].name, look->stat.entries[i].value);
 	for (unsigned i = 0; i < look->events.count; i++)
-		json_u64(stdout, &first, look->events.entries[i].name, look->events.entries[i].value);
+		json_u64(stdout, &first, full_name(event, "event_", look->events.entries[i].name), look->events.entries[i].value);
 	puts("}");
 }
 

@@ -4,8 +4,8 @@
  *
  * A struct dmo_dev owns one O_PATH descriptor of devices/NAME in the control directory; every access opens the file it
  * wants below it, so that the file's own modes decide. The file info has lines "name value", of which these are read:
- * number, memory, threads, link, va_start, va_end (numbers), memory_type (private, coherent), faults, dirty, lost
- * (yes, no).
+ * number, memory, threads, link, va_start, va_end (numbers), memory_type (private, coherent), faults and dirty_bits
+ * (yes, no), state (online, lost).
  */
 #include "lib.h"
 
@@ -73,9 +73,9 @@ static void set_info(void *arg, const char *name, const char *value)
 		info->memory_type = strcmp(value, "coherent") == 0 ? DMO_MEM_COHERENT : DMO_MEM_PRIVATE;
 	if (strcmp(name, "faults") == 0 && strcmp(value, "yes") == 0)
 		info->flags |= DMO_DEVICE_FAULTS;
-	if (strcmp(name, "dirty") == 0 && strcmp(value, "yes") == 0)
+	if (strcmp(name, "dirty_bits") == 0 && strcmp(value, "yes") == 0)
 		info->flags |= DMO_DEVICE_DIRTY;
-	if (strcmp(name, "lost") == 0 && strcmp(value, "yes") == 0)
+	if (strcmp(name, "state") == 0 && strcmp(value, "lost") == 0)
 		info->flags |= DMO_DEVICE_LOST;
 }
 
