@@ -2,9 +2,10 @@
 /*
  * fake.c - answers to ioctls, as a service would give them
  */
+#include <config.h>
+
 #include "fake.h"
 
-#include <config.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -43,8 +44,11 @@ static int count_ops(uint32_t count, __u32 *done)
 
 static int answer_map(struct dmo_map *map)
 {
-	for (uint32_t i = 0; i < map->count; i++)
-		map->ops[i].va = 0x100000000ull + ((fake.ops + i) << DMO_PAGE_SHIFT);
+	for (uint32_t i = 0; i < map->count; i++) {
+		if (!(map->ops[i].flags & DMO_MAP_FIXED))
+			map->ops[i].va = 0x100000000ull + ((fake.ops + i) << DMO_PAGE_SHIFT);
+		fake.mapped_va = map->ops[i].va;
+	}
 	return count_ops(map->count, &map->done);
 }
 
@@ -77,6 +81,14 @@ static int answer_device(struct dmo_device_info *info)
 	return 0;
 }
 
+static int answer_advise(const struct dmo_advise *advise)
+{
+	if (fake.advices < 8)
+		fake.advised[fake.advices] = *advise;
+	fake.advices++;
+	return give(fake.advise_error);
+}
+
 static int answer_migrate(struct dmo_migrate *migrate)
 {
 	migrate->cookie = 42;
@@ -100,6 +112,8 @@ static int answer(unsigned long request, void *arg)
 	case _IOC_NR(DMO_IOC_KEY):
 		((struct dmo_key *)arg)->key = fake.key;
 		return 0;
+	case _IOC_NR(DMO_IOC_ADVISE):
+		return answer_advise(arg);
 	case _IOC_NR(DMO_IOC_QUERY(0)):
 		return answer_query(arg);
 	case _IOC_NR(DMO_IOC_MIGRATE):
@@ -123,7 +137,7 @@ int ioctl(int fd, unsigned long request, ...)
 	va_start(args, request);
 	arg = va_arg(args, void *);
 	va_end(args);
-	if (fd != FAKE_FD)
+	if (fd != FAKE_FD && !fake.all)
 		return (int)syscall(SYS_ioctl, fd, request, arg);
 	if (fake.calls < 64)
 		fake.request[fake.calls] = request;

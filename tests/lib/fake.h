@@ -9,10 +9,11 @@
 #define TESTS_LIB_FAKE_H
 
 #include <dmo/ioctl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* A descriptor that fake.c answers; any other goes to the kernel. */
+/* A descriptor that fake.c answers; any other goes to the kernel, unless fake.all is set. */
 #define FAKE_FD 7777
 
 struct fake {
@@ -27,6 +28,11 @@ struct fake {
 	unsigned devices;
 	int async_error;		/* how an asynchronous migration ended */
 	uint64_t key;
+	bool all;			/* every descriptor is answered */
+	struct dmo_advise advised[8];	/* the first pieces of advice ... */
+	unsigned advices;		/* ... and how many there were */
+	int advise_error;
+	uint64_t mapped_va;		/* of the last map op */
 };
 
 extern struct fake fake;
