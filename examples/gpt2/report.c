@@ -58,8 +58,8 @@ void report_text(const struct report *r)
 		r->threads, run_rate(r->run), run_rate(r->run) * r->bytes_per_token / 1e9);
 	if (!r->device)
 		return;
-	fprintf(stderr, "%" PRIu64 " device faults; %.1f MB to the device, %.1f MB to the host; evicted %" PRIu64
-		" clean, %" PRIu64 " dirty pages; the device waited %.0f %% of its time\n", r->cost->faults,
+	fprintf(stderr, "%" PRIu64 " device faults; %.1f MB to the device, %.1f MB to the host; %" PRIu64
+		" clean and %" PRIu64 " dirty evictions; the device waited %.0f %% of its time\n", r->cost->faults,
 		counter(r->cost, "bytes_to_device") / 1e6, counter(r->cost, "bytes_to_host") / 1e6,
 		counter(r->cost, "evict_clean"), counter(r->cost, "evict_dirty"), 100 * waited_share(r->cost));
 }
