@@ -29,12 +29,14 @@ void *dmo_radix_get(const struct dmo_radix *r, u64 index)
 	return p;
 }
 
-/* Frees the empty nodes on the way to index, lowest first, and what height is not needed without them. */
+/* Frees the empty nodes on the way to index, lowest first; an index that is too high for the tree has none. */
 static void prune(struct dmo_radix *r, const struct dmo_mem *mem, u64 index)
 {
 	struct dmo_radix_node *path[MAX_HEIGHT + 1] = { r->root };
 	unsigned depth = 0;
 
+	if (!fits(r, index))
+		return;
 	while (depth + 1 < r->height && path[depth]) {
 		path[depth + 1] = path[depth]->slot[slot_of(index, r->height - 1 - depth)];
 		depth++;
@@ -55,17 +57,28 @@ static void prune(struct dmo_radix *r, const struct dmo_mem *mem, u64 index)
 	}
 }
 
+/* A root for an empty tree, at once as high as index asks for: no node without an entry below it may come to be. */
+static int plant(struct dmo_radix *r, const struct dmo_mem *mem, u64 index)
+{
+	r->root = dmo_alloc(mem, sizeof(*r->root));
+	if (!r->root)
+		return -ENOMEM;
+	while (!fits(r, index))
+		r->height++;
+	return 0;
+}
+
 static int grow(struct dmo_radix *r, const struct dmo_mem *mem, u64 index)
 {
+	if (!r->root)
+		return plant(r, mem, index);
 	while (!fits(r, index)) {
 		struct dmo_radix_node *n = dmo_alloc(mem, sizeof(*n));
 
 		if (!n)
 			return -ENOMEM;
-		if (r->root) {
-			n->slot[0] = r->root;
-			n->used = 1;
-		}
+		n->slot[0] = r->root;
+		n->used = 1;
 		r->root = n;
 		r->height++;
 	}
@@ -102,8 +115,7 @@ int dmo_radix_insert(struct dmo_radix *r, const struct dmo_mem *mem, u64 index, 
 	if (!err)
 		err = descend(r, mem, index, &leaf);
 	if (err) {
-		if (r->root)
-			prune(r, mem, fits(r, index) ? index : 0);
+		prune(r, mem, index);
 		return err;
 	}
 	DMO_BUG_ON(leaf->slot[slot_of(index, 0)]);
