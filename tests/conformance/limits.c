@@ -180,6 +180,20 @@ START_TEST(usage_never_passes_max_under_load)
 }
 END_TEST
 
+START_TEST(less_memory_than_a_block_is_enough)
+{
+	int ctx = ctx_open("npu0"), fd = obj_create("o", 8 * MiB);
+	uint64_t va = ctx_map(ctx, fd, 0, 8 * MiB, READ_WRITE);
+
+	ck_ok(control_set("npu0", "memory.max", 64 * PAGE));
+	ck_ok(ctx_fill(ctx, va, 8 * MiB, 3));
+	ck_ok(ctx_copy(ctx, va + 4 * MiB, va, MiB));
+	ctx_check_byte(ctx, va, 8 * MiB, 3);
+	ck_assert_uint_le(control_value("npu0", "memory.peak"), 64 * PAGE);
+	obj_check_byte(fd, 0, 8 * MiB, 3);
+}
+END_TEST
+
 START_TEST(reaching_max_is_counted)
 {
 	int ctx = ctx_open("npu0"), fd = obj_create("o", 8 * MiB);
@@ -306,6 +320,7 @@ int main(void)
 	conf_test(&run, lowering_max_below_pinned_memory_is_refused);
 	conf_test(&run, high_keeps_usage_near_it_in_the_background);
 	conf_test(&run, usage_never_passes_max_under_load);
+	conf_test(&run, less_memory_than_a_block_is_enough);
 	conf_test(&run, reaching_max_is_counted);
 	conf_case(&run, "oversubscription", small_device, 60);
 	conf_test(&run, clean_pages_of_sixteen_times_the_device_are_read_right);
