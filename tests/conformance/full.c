@@ -106,6 +106,7 @@ START_TEST(write_calls_to_a_full_store_are_refused_or_kept)
 	} else {
 		obj_check_byte(fd, MiB, PAGE, 3);
 	}
+	drop_ballast();
 }
 END_TEST
 
