@@ -7,7 +7,7 @@
  *      claim --> plan --> revoke? --yes--> [unlocked: revoke] --+
  *                 ^         | no                                 |
  *                 |         v                                    |
- *                 +--- memory? --no--> [unlocked: make room] ----+   (or: better mapped remotely)
+ *                 +--- memory? --no--> [unclaimed: make room] ---+   (or: better mapped remotely)
  *                 |         | yes                                |
  *                 +--- I/O under way? --> [wait] ----------------+
  *                           | no
@@ -300,10 +300,30 @@ static bool advised_remote(struct eng_access *a)
 	return attr.accessed_by >> a->dev->core.number & 1;
 }
 
-/* Memory for the plan's window, by eviction where need be; MOVE_AGAIN after the lock was dropped. */
-static int find_memory(struct eng_access *a, struct dmo_plan *plan, bool *remote, bool *narrow)
+/*
+ * Evicts with the block given back: a claimed block is nobody's victim, so those who wait for memory would wait for
+ * each other's. *block is the claimed one again, NULL where that failed.
+ */
+static int make_room(struct eng_access *a, unsigned frames, struct dmo_block **block)
 {
 	struct eng_object *obj = a->obj;
+	u64 index = (*block)->index;
+	int err, again;
+
+	drop_empty(*block, a->dev);
+	eng_unclaim(*block);
+	*block = NULL;
+	pthread_mutex_unlock(&obj->lock);
+	eng_unpark(obj);
+	err = eng_make_room(a->dev, frames, a->cancel);
+	pthread_mutex_lock(&obj->lock);
+	again = eng_claim(obj, index, a->cancel, block);
+	return again ? again : err;
+}
+
+/* Memory for the plan's window, by eviction where need be; MOVE_AGAIN after the lock was dropped. */
+static int find_memory(struct eng_access *a, struct dmo_block **b, struct dmo_plan *plan, bool *remote, bool *narrow)
+{
 	int err;
 
 	if (nearly_full(a, plan) && better_stay(a, plan->block)) {
@@ -313,9 +333,9 @@ static int find_memory(struct eng_access *a, struct dmo_plan *plan, bool *remote
 	err = reserve(a, plan);
 	if (err != MOVE_AGAIN)
 		return err;
-	pthread_mutex_unlock(&obj->lock);
-	err = eng_make_room(a->dev, plan->count, a->cancel);
-	pthread_mutex_lock(&obj->lock);
+	err = make_room(a, plan->count, b);
+	if (!*b)
+		return err;
 	if (err == -EBUSY && !a->no_wait)
 		err = 0;
 	if (err && !a->whole && !*narrow && err != -EINTR && err != -ENODEV) {
@@ -326,8 +346,9 @@ static int find_memory(struct eng_access *a, struct dmo_plan *plan, bool *remote
 }
 
 /* Plans, and does one thing that the plan waits for. MOVE_READY: the block is MOVING and plan may be carried out. */
-static int one_round(struct eng_access *a, struct dmo_block *b, struct dmo_plan *plan, bool *remote, bool *narrow)
+static int one_round(struct eng_access *a, struct dmo_block **block, struct dmo_plan *plan, bool *remote, bool *narrow)
 {
+	struct dmo_block *b = *block;
 	int err;
 
 	fill_plan(a, b, *narrow, plan);
@@ -343,7 +364,7 @@ static int one_round(struct eng_access *a, struct dmo_block *b, struct dmo_plan 
 	if (dmo_plan_has(plan, DMO_STEP_REVOKE))
 		return revoke_pages(a->obj, plan);
 	if (!*remote) {
-		err = find_memory(a, plan, remote, narrow);
+		err = find_memory(a, block, plan, remote, narrow);
 		if (err)
 			return err;
 	} else if (map_backing(a->obj)) {
@@ -357,8 +378,8 @@ static int one_round(struct eng_access *a, struct dmo_block *b, struct dmo_plan 
 	return MOVE_READY;
 }
 
-/* Rounds until the block is MOVING. */
-static int get_ready(struct eng_access *a, struct dmo_block *b, struct dmo_plan *plan, bool *remote)
+/* Rounds until the block is MOVING. *b is NULL where it was given back and could not be claimed again. */
+static int get_ready(struct eng_access *a, struct dmo_block **b, struct dmo_plan *plan, bool *remote)
 {
 	bool narrow = false;
 	int err;
@@ -388,7 +409,7 @@ static int get_ready(struct eng_access *a, struct dmo_block *b, struct dmo_plan 
 int eng_access(struct eng_access *a)
 {
 	struct eng_object *obj = a->obj;
-	struct dmo_block *b;
+	struct dmo_block *b = NULL;
 	struct dmo_plan plan;
 	bool remote;
 	int err;
@@ -397,9 +418,11 @@ int eng_access(struct eng_access *a)
 	err = eng_claim(obj, a->page / DMO_BLOCK_PAGES, a->cancel, &b);
 	if (!err) {
 		remote = advised_remote(a);
-		err = get_ready(a, b, &plan, &remote);
+		err = get_ready(a, &b, &plan, &remote);
 		if (!err)
 			err = remote ? enter_remote(a, &plan) : carry_out(a, &plan);
+	}
+	if (b) {
 		drop_empty(b, a->dev);
 		eng_unclaim(b);
 	}
