@@ -326,7 +326,10 @@ static int unmount(void)
 	}
 	if (wait_service(&status))
 		return -ETIMEDOUT;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPROTO;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	fprintf(stderr, "the service ended with wait status %#x\n", status);
+	return -EPROTO;
 }
 
 /* A lookup in the mount comes to an end, one way or another. */
