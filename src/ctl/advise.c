@@ -38,7 +38,7 @@ static int advise(const char *file, int fd, enum dmo_advice advice, const struct
 	whole_pages(options, &offset, &length);
 	r = dmo_advise(fd, offset, length, advice, device, options->value);
 	if (r == -EINVAL)
-		return complain("%s: \"%s\" takes no such device or value (\"dmoctl help advise\" says which needs one)", file,
+		return complain("%s: \"%s\" takes no such device or value (see \"dmoctl help advise\")", file,
 				dmo_advice_name(advice));
 	return r < 0 ? fail(file, r) : CTL_OK;
 }
@@ -78,12 +78,12 @@ const struct command cmd_advise = {
 	.name = "advise",
 	.args = "FILE ADVICE [--device NAME] [--range OFF:LEN] [--value N]",
 	.summary = "say how a file, or a range of it, will be used",
-	.options = "  -d, --device NAME     for willneed, preferred, accessed-by and their opposites; \"host\" is the backing file\n"
+	.options = "  -d, --device NAME     for willneed, preferred, accessed-by; \"host\" is the backing file\n"
 		   "  -R, --range OFF:LEN   only these bytes, grown to whole pages; else all, and what is added later\n"
 		   "  -v, --value N         for granularity (log2 of bytes, 12 to 21) and device-bits; 0 undoes\n"
 		   "\n"
-		   "Advice: normal sequential random willneed dontneed discard cold read-mostly no-read-mostly preferred\n"
-		   "no-preferred accessed-by no-accessed-by no-migrate migrate granularity device-bits\n\n",
+		   "Advice: normal sequential random willneed dontneed discard cold read-mostly no-read-mostly\n"
+		   "preferred no-preferred accessed-by no-accessed-by no-migrate migrate granularity device-bits\n\n",
 	.examples = "  dmoctl advise weights.bin read-mostly\n"
 		    "  dmoctl advise weights.bin preferred --device npu0 --range 0:64M\n"
 		    "  dmoctl advise scratch.bin discard           # the content is dead: reads give zeros\n",

@@ -71,7 +71,8 @@ static int show_all(const char *path, bool json)
 	if (json)
 		putchar('[');
 	else
-		printf("%-12s %6s %8s %8s %8s %10s %-8s %s\n", "NAME", "NUMBER", "MEMORY", "USED", "LIMIT", "LINK", "KIND", "");
+		printf("%-12s %6s %8s %8s %8s %10s %-8s %s\n", "NAME", "NUMBER", "MEMORY", "USED", "LIMIT", "LINK",
+		       "KIND", "");
 	for (int i = 0; i < n && i < MANY && r == CTL_OK; i++)
 		r = show(path, names[i], json, i == 0);
 	if (json)

@@ -46,7 +46,8 @@ static int fill_range(const char *file, int fd, struct dmo_as *as, uint64_t star
 	dmo_unmap(as, va, whole);
 	if (r == 0)
 		return CTL_OK;
-	complain("%s: stopped after %llu of %llu bytes", file, (unsigned long long)bar.done, (unsigned long long)length);
+	complain("%s: stopped after %llu of %llu bytes", file, (unsigned long long)bar.done,
+		 (unsigned long long)length);
 	return fail(file, r);
 }
 

@@ -230,6 +230,6 @@ const struct command cmd_map = {
 	.options = "  -R, --range OFF:LEN   only these bytes\n"
 		   "      --no-color        no colours on a terminal (NO_COLOR in the environment does the same)\n"
 		   "      --json            an object with bytes in each state, and the picture as a string\n",
-	.examples = "  dmoctl map model.safetensors    # . hole, - backing file, o CPU, a/A device 0 clean/dirty, ! lost\n",
+	.examples = "  dmoctl map model.safetensors    # . hole, - backing file, o CPU, a/A on device 0, ! lost\n",
 	.run = run,
 };

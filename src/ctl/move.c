@@ -73,7 +73,8 @@ static int move_open(struct move *move, const char *file, int fd)
 	report(move, file, bar.done, length, r);
 	if (r == 0)
 		return CTL_OK;
-	complain("%s: stopped after %llu of %llu bytes", file, (unsigned long long)bar.done, (unsigned long long)length);
+	complain("%s: stopped after %llu of %llu bytes", file, (unsigned long long)bar.done,
+		 (unsigned long long)length);
 	return fail(file, r);
 }
 

@@ -53,15 +53,17 @@ static const char *full_name(char buf[48], const char *prefix, const char *name)
 	return buf;
 }
 
-static void print_entries(const char *prefix, const struct dmo_stat *stat, const struct dmo_stat *before, double seconds)
+static void print_entries(const char *prefix, const struct dmo_stat *stat, const struct dmo_stat *before,
+			  double seconds)
 {
 	char name[48];
 
 	for (unsigned i = 0; i < stat->count; i++) {
+		const struct dmo_stat_entry *entry = &stat->entries[i];
 		uint64_t old;
-		bool known = before && dmo_stat_get(before, stat->entries[i].name, &old) == 0;
+		bool known = before && dmo_stat_get(before, entry->name, &old) == 0;
 
-		print_line(full_name(name, prefix, stat->entries[i].name), stat->entries[i].value, known ? &old : NULL, seconds);
+		print_line(full_name(name, prefix, entry->name), entry->value, known ? &old : NULL, seconds);
 	}
 }
 
@@ -89,8 +91,11 @@ static void print_json(const char *name, const struct look *look)
 	json_u64(stdout, &first, "peak", look->peak);
 	for (unsigned i = 0; i < look->stat.count; i++)
 		json_u64(stdout, &first, look->stat.entries[i].name, look->stat.entries[i].value);
-	for (unsigned i = 0; i < look->events.count; i++)
-		json_u64(stdout, &first, full_name(event, "event_", look->events.entries[i].name), look->events.entries[i].value);
+	for (unsigned i = 0; i < look->events.count; i++) {
+		const struct dmo_stat_entry *entry = &look->events.entries[i];
+
+		json_u64(stdout, &first, full_name(event, "event_", entry->name), entry->value);
+	}
 	puts("}");
 }
 

@@ -107,6 +107,6 @@ const struct command cmd_sum = {
 		   "      --progress        a bar on stderr even where it is no terminal\n"
 		   "      --json            an array of objects\n",
 	.examples = "  dmoctl sum model.safetensors\n"
-		    "  cd /mnt/share && dmoctl sum -r . > sums     # compare: find . -type f | LC_ALL=C sort | xargs -d '\\n' cksum\n",
+		    "  dmoctl sum -r . >sums           # as: find . -type f | LC_ALL=C sort | xargs -d '\\n' cksum\n",
 	.run = run,
 };

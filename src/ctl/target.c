@@ -46,7 +46,7 @@ int target_mount(const char *given, char **path)
 		return CTL_OK;
 	free(*path);
 	if (mounts == 0)
-		return complain("there is no dmofs mount (make one with \"dmofs STORE MOUNT --device sim:npu0,memory=32M\")");
+		return complain("there is no dmofs mount (\"dmofs STORE MOUNT --device sim:npu0,memory=32M\" makes one)");
 	return complain("there are %u dmofs mounts: say which with --mount PATH, or go into it", mounts);
 }
 
@@ -94,7 +94,7 @@ int target_pages(const char *file, uint64_t size, const struct options *options,
 	uint64_t page = DMO_PAGE_SIZE - 1;
 
 	if (end < first || end > size)
-		return complain("%s: the range passes the end of the file, which has %llu bytes (truncate -s makes it larger)",
+		return complain("%s: the range passes the end, at %llu bytes (truncate -s makes the file larger)",
 				file, (unsigned long long)size);
 	*offset = first & ~page;
 	*length = ((end + page) & ~page) - *offset;

@@ -45,7 +45,8 @@ same 'levels' 'debug' "$(offered _dmofs dmofs --log-level d)"
 same 'a list of mount options' 'ro,passthrough' "$(offered _dmofs dmofs -o ro,passth)"
 same 'options of a device' 'sim:npu0,memory=1M,latency=' "$(offered _dmofs dmofs -d sim:npu0,memory=1M,lat)"
 if [ -x "$build/fuse/dmofs" ]; then
-	same 'options of dmofs' "$("$build/fuse/dmofs" --help | sed '/^Examples:/,$d' | grep -o -e '--[a-z][a-z-]*' | sort -u)" \
+	same 'options of dmofs' \
+		"$("$build/fuse/dmofs" --help | sed '/^Examples:/,$d' | grep -o -e '--[a-z][a-z-]*' | sort -u)" \
 		"$(offered _dmofs dmofs - | grep -e '--[a-z]' | sort)"
 fi
 exit $bad

@@ -120,7 +120,8 @@ expect 0 'pinned' pin ten --device npu0 -- "$ctl" query ten
 "$ctl" query ten | grep -q pinned && { echo 'the pin outlived its command'; bad=1; }
 expect 7 '' pin ten -d npu0 -- sh -c 'echo; exit 7'
 expect 127 'No such file' pin ten -d npu0 -- "$work/none"
-expect 1 'no room\|limit on pinned' pin ten -d npu1 --range 0:9M -- sh -c "'$ctl' pin dir/large -d npu1 --range 0:9M -- true"
+expect 1 'no room\|limit on pinned' \
+	pin ten -d npu1 --range 0:9M -- sh -c "'$ctl' pin dir/large -d npu1 --range 0:9M -- true"
 expect 1 'empty' pin empty -d npu0 -- true
 
 # sum: cksum's lines, in order

@@ -33,7 +33,8 @@ static void *play_device(void *arg)
 		completion.result[0] = command.arg[0];
 		completion.status = command.arg[0] == REFUSED ? -EFAULT : 0;
 		if (command.arg[0] != UNANSWERED)
-			ck_assert_int_eq(send(device_end, &completion, sizeof(completion), MSG_NOSIGNAL), sizeof(completion));
+			ck_assert_int_eq(send(device_end, &completion, sizeof(completion), MSG_NOSIGNAL),
+					 sizeof(completion));
 	}
 	return arg;
 }

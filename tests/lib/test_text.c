@@ -39,7 +39,8 @@ END_TEST
 START_TEST(malformed_counters_are_refused)
 {
 	static const char *const bad[] = {
-		"faults", "faults\n", " 1\n", "faults \n", "faults -1\n", "faults 1x\n", "faults 18446744073709551616\n",
+		"faults", "faults\n", " 1\n", "faults \n", "faults -1\n", "faults 1x\n",
+		"faults 18446744073709551616\n",
 		"faults  1\n", "\n", "a 1\n\nb 2\n", "a 1 2\n",
 	};
 	struct dmo_stat stat;
@@ -66,7 +67,7 @@ END_TEST
 
 START_TEST(line_of_a_dmofs_mount_is_understood)
 {
-	char line[] = "52 29 0:47 / /mnt/a\\040b\\134c rw,nosuid shared:3 master:1 - fuse.dmofs /srv/store rw,user_id=0\n";
+	char line[] = "52 29 0:47 / /mnt/a\\040b\\134c rw shared:3 master:1 - fuse.dmofs /srv/store rw,user_id=0\n";
 	struct mount_line mount;
 
 	ck_assert_int_eq(mount_parse_line(line, &mount), 0);
@@ -93,7 +94,8 @@ END_TEST
 START_TEST(malformed_mount_lines_are_refused)
 {
 	static const char *const bad[] = {
-		"", "\n", "1", "1 2", "1 2 x", "1 2 0:1", "1 2 0:1 /", "1 2 0:1 / /mnt", "1 2 0:1 / /mnt rw", "1 2 0:1 / /mnt rw -",
+		"", "\n", "1", "1 2", "1 2 x", "1 2 0:1", "1 2 0:1 /", "1 2 0:1 / /mnt",
+		"1 2 0:1 / /mnt rw", "1 2 0:1 / /mnt rw -",
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
