@@ -11,7 +11,7 @@
 
 /* Sum of a[i] b[i]. */
 float sim_dot(const float *a, const float *b, size_t n);
-/* out[i] += sum of rows[i * n + j] x[j]; each row's to the last bit as if it came alone. */
+/* out[i] += sum of rows[i * n + j] x[j]; to the last bit as one row after the other. */
 void sim_dot_rows(float *out, const float *rows, size_t count, const float *x, size_t n);
 /* y += a x */
 void sim_axpy(float *y, const float *x, float a, size_t n);
