@@ -67,7 +67,7 @@ static void make_byte_table(int *table, size_t room)
 		table[stands_for_itself(byte) ? byte : next++] = byte;
 }
 
-/* Turns length bytes of UTF-8 at text into the bytes they stand for, in place; false where a character is no byte's. */
+/* Turns UTF-8 at text into the bytes it stands for, in place; false where a character is no byte's. */
 static bool to_bytes(const int *table, size_t room, char *text, size_t *length)
 {
 	const unsigned char *at = (unsigned char *)text, *end = at + *length;
@@ -178,7 +178,8 @@ static int take_contents(FILE *in, char **text, size_t *length)
 }
 
 /* The whole of directory/name into *text (the caller's, also on failure). */
-static int read_file(const struct loader *l, const char *directory, const char *name, char **text, size_t *length)
+static int read_file(const struct loader *l, const char *directory, const char *name, char **text,
+		     size_t *length)
 {
 	char *path;
 	FILE *in;
@@ -284,7 +285,7 @@ static int index_tokens(const struct loader *l)
 	return 0;
 }
 
-/* The id of length characters at text, which are overwritten by the bytes they stand for; NONE: there is none. */
+/* The id of the token at text, which is overwritten by the bytes it stands for; NONE: there is none. */
 static uint32_t take_id(const struct loader *l, char *text, size_t *length)
 {
 	return to_bytes(l->table, 512, text, length) ? *bytes_slot(l->bpe, text, *length) : NONE;

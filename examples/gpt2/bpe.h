@@ -26,7 +26,7 @@ void bpe_free(struct bpe *bpe);
  */
 long bpe_encode(const struct bpe *bpe, const char *text, size_t length, uint32_t *ids, size_t room);
 
-/* The bytes of a token, *length of them, which need not be whole characters; NULL where there is no such id. */
+/* The bytes of a token, *length of them, perhaps no whole characters; NULL where there is no such id. */
 const char *bpe_decode(const struct bpe *bpe, uint32_t id, size_t *length);
 
 /*

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * cpu.c - one token at a time through the layers, by a team of threads
+ * cpu.c - one token at a time through the layers, with a team of threads
  *
- * Every member runs the same forward pass and computes its own slice of each vector; team_wait stands
- * wherever one member's slice is read by others. Norms are cheap and done by each member into memory of its
- * own, which saves a barrier. A product with a matrix that stands as [in, out] is cut by rows, so that each
- * member reads one stretch of memory: always into BLOCKS blocks, each with a partial sum of its own, which
- * are then added up in order. So the result doesn't depend on the number of threads; more than BLOCKS of them
- * gain nothing there. Owns the weights' copy, the key and value cache and the activations, which are shared
- * and written in disjoint slices.
+ * The caller of gpt2_cpu_step goes from product to product; the team shares out each product's units. A
+ * product with a matrix that stands as [in, out] is cut by rows, so that each unit reads one stretch of
+ * memory: always into BLOCKS blocks, each with a partial sum of its own, which are then added up in order,
+ * column strip by column strip. So the result depends neither on the number of threads nor on who did what.
+ * Owns the weights' copy, the key and value cache and the activations; units write disjoint parts of them.
  */
 #include "cpu.h"
 #include "kernels.h"
@@ -20,169 +18,163 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define BLOCKS 16
+#define BLOCKS		16
+#define STRIP		512	/* columns */
+#define HEAD_UNITS	64	/* of the product that makes logits */
+
+/* A product under way: y = or += x W + bias, W is in x out. */
+struct projection {
+	float *y;
+	const float *x;
+	const float *w;
+	const float *bias;
+	size_t in, out;
+	bool accumulate;
+	bool gelu;
+};
 
 struct gpt2_cpu {
 	const struct gpt2_model *model;
 	struct team *team;
 	unsigned char *weights;		/* the file's data */
 	uint32_t capacity;
+	uint32_t position;		/* of the step under way */
+	struct projection projection;
 	float *cache;			/* [layers][capacity][3 width]: query, key, value of each position */
+	float *rows;			/* in cache: the layer under way */
 	float *x;			/* [width] the residual stream */
+	float *norm;			/* [width] */
 	float *mixed;			/* [width] what attention gives */
 	float *fc;			/* [inner] */
 	float *logits;			/* [vocab] */
 	float *partial;			/* [BLOCKS][widest vector]: sums over a block's rows */
-	float *own;			/* [members][own_size]: a norm's result, and a row of scores */
-	size_t own_size;
-	uint32_t token, position;	/* of the step under way */
-	bool want;
+	float *scores;			/* [heads][capacity] */
 };
-
-struct slice {
-	size_t first, last;
-};
-
-/* The part of n that is member's: contiguous, cut at multiples of grain. */
-static struct slice slice_of(const struct gpt2_cpu *cpu, unsigned int member, size_t n, size_t grain)
-{
-	size_t grains = (n + grain - 1) / grain, members = team_size(cpu->team);
-	struct slice s = { grains * member / members * grain, grains * (member + 1) / members * grain };
-
-	s.last = s.last < n ? s.last : n;
-	return s;
-}
 
 static const float *weight(const struct gpt2_cpu *cpu, uint64_t offset)
 {
 	return (const float *)(cpu->weights + offset);
 }
 
-static float *own_memory(const struct gpt2_cpu *cpu, unsigned int member)
+static void project_block(void *context, unsigned int block)
 {
-	return cpu->own + member * cpu->own_size;
+	const struct gpt2_cpu *cpu = context;
+	const struct projection *p = &cpu->projection;
+	size_t first = p->in * block / BLOCKS, last = p->in * (block + 1) / BLOCKS;
+	float *sum = cpu->partial + block * p->out;
+
+	memset(sum, 0, p->out * sizeof(*sum));
+	kernel_columns(sum, p->w + first * p->out, p->x + first, last - first, p->out);
 }
 
-/* This member's blocks of rows of x W, into partial. */
-static void project_blocks(const struct gpt2_cpu *cpu, unsigned int member, const float *x, const float *w,
-			   size_t in, size_t out)
+static void project_strip(void *context, unsigned int strip)
 {
-	struct slice s = slice_of(cpu, member, BLOCKS, 1);
-	size_t block, first, last;
+	const struct gpt2_cpu *cpu = context;
+	const struct projection *p = &cpu->projection;
+	size_t first = (size_t)strip * STRIP, n = p->out - first < STRIP ? p->out - first : STRIP;
+	float *y = p->y + first;
+	int block;
 
-	for (block = s.first; block < s.last; block++) {
-		first = in * block / BLOCKS;
-		last = in * (block + 1) / BLOCKS;
-		memset(cpu->partial + block * out, 0, out * sizeof(float));
-		kernel_columns(cpu->partial + block * out, w + first * out, x + first, last - first, out);
-	}
-}
-
-/* y[slice] = or += x W + bias; W is in x out. Returns the slice: others may still be under way. */
-static struct slice project(const struct gpt2_cpu *cpu, unsigned int member, float *y, const float *x,
-			    uint64_t w, uint64_t bias, size_t in, size_t out, bool accumulate)
-{
-	struct slice s = slice_of(cpu, member, out, KERNEL_GRAIN);
-	size_t block, n = s.last > s.first ? s.last - s.first : 0;
-
-	project_blocks(cpu, member, x, weight(cpu, w), in, out);
-	team_wait(cpu->team);
-	if (!accumulate)
-		memset(y + s.first, 0, n * sizeof(*y));
-	kernel_add(y + s.first, weight(cpu, bias) + s.first, n);
+	if (!p->accumulate)
+		memset(y, 0, n * sizeof(*y));
+	kernel_add(y, p->bias + first, n);
 	for (block = 0; block < BLOCKS; block++)
-		kernel_add(y + s.first, cpu->partial + block * out + s.first, n);
-	return s;
+		kernel_add(y, cpu->partial + block * p->out + first, n);
+	if (p->gelu)
+		kernel_gelu(y, n);
 }
 
-static void embed(struct gpt2_cpu *cpu, unsigned int member)
+static void project(struct gpt2_cpu *cpu, struct projection projection)
+{
+	cpu->projection = projection;
+	team_run(cpu->team, BLOCKS, project_block, cpu);
+	team_run(cpu->team, (projection.out + STRIP - 1) / STRIP, project_strip, cpu);
+}
+
+static void embed(struct gpt2_cpu *cpu, uint32_t token)
 {
 	const struct gpt2_model *m = cpu->model;
-	size_t width = m->shape.width, c;
-	const float *token = weight(cpu, m->wte) + cpu->token * width;
-	const float *place = weight(cpu, m->wpe) + cpu->position * width;
-	struct slice s = slice_of(cpu, member, width, KERNEL_GRAIN);
+	size_t width = m->shape.width;
 
-	for (c = s.first; c < s.last; c++)
-		cpu->x[c] = token[c] + place[c];
-	team_wait(cpu->team);
+	memcpy(cpu->x, weight(cpu, m->wte) + token * width, width * sizeof(float));
+	kernel_add(cpu->x, weight(cpu, m->wpe) + cpu->position * width, width);
+}
+
+static void attend_head(void *context, unsigned int head)
+{
+	const struct gpt2_cpu *cpu = context;
+	size_t width = cpu->model->shape.width, head_width = width / cpu->model->shape.heads;
+	float *rows = cpu->rows + head * head_width;
+
+	kernel_attention(cpu->mixed + head * head_width, rows + cpu->position * 3 * width, rows + width,
+			 rows + 2 * width, cpu->scores + (size_t)head * cpu->capacity, head_width,
+			 cpu->position + 1, 3 * width);
 }
 
 /* x += attention(norm(x)) */
-static void attend(struct gpt2_cpu *cpu, unsigned int member, uint32_t layer)
+static void attend(struct gpt2_cpu *cpu, uint32_t layer)
 {
 	const struct gpt2_shape *shape = &cpu->model->shape;
 	const uint64_t *part = cpu->model->layer[layer];
-	size_t width = shape->width, head = width / shape->heads, h;
-	float *rows = cpu->cache + (size_t)layer * cpu->capacity * 3 * width;
-	float *row = rows + cpu->position * 3 * width, *own = own_memory(cpu, member);
-	struct slice s;
+	size_t width = shape->width;
 
-	kernel_layernorm(own, cpu->x, weight(cpu, part[GPT2_LN1_GAIN]), weight(cpu, part[GPT2_LN1_BIAS]),
+	cpu->rows = cpu->cache + (size_t)layer * cpu->capacity * 3 * width;
+	kernel_layernorm(cpu->norm, cpu->x, weight(cpu, part[GPT2_LN1_GAIN]), weight(cpu, part[GPT2_LN1_BIAS]),
 			 width);
-	project(cpu, member, row, own, part[GPT2_QKV_WEIGHT], part[GPT2_QKV_BIAS], width, 3 * width, false);
-	team_wait(cpu->team);
-	s = slice_of(cpu, member, shape->heads, 1);
-	for (h = s.first; h < s.last; h++)
-		kernel_attention(cpu->mixed + h * head, row + h * head, rows + width + h * head,
-				 rows + 2 * width + h * head, own, head, cpu->position + 1, 3 * width);
-	team_wait(cpu->team);
-	project(cpu, member, cpu->x, cpu->mixed, part[GPT2_PROJ_WEIGHT], part[GPT2_PROJ_BIAS], width, width,
-		true);
-	team_wait(cpu->team);
+	project(cpu, (struct projection){
+		.y = cpu->rows + cpu->position * 3 * width, .x = cpu->norm,
+		.w = weight(cpu, part[GPT2_QKV_WEIGHT]), .bias = weight(cpu, part[GPT2_QKV_BIAS]),
+		.in = width, .out = 3 * width });
+	team_run(cpu->team, shape->heads, attend_head, cpu);
+	project(cpu, (struct projection){
+		.y = cpu->x, .x = cpu->mixed, .w = weight(cpu, part[GPT2_PROJ_WEIGHT]),
+		.bias = weight(cpu, part[GPT2_PROJ_BIAS]), .in = width, .out = width, .accumulate = true });
 }
 
 /* x += feed-forward(norm(x)) */
-static void feed_forward(struct gpt2_cpu *cpu, unsigned int member, uint32_t layer)
+static void feed_forward(struct gpt2_cpu *cpu, uint32_t layer)
 {
 	const struct gpt2_shape *shape = &cpu->model->shape;
 	const uint64_t *part = cpu->model->layer[layer];
-	float *own = own_memory(cpu, member);
-	struct slice s;
 
-	kernel_layernorm(own, cpu->x, weight(cpu, part[GPT2_LN2_GAIN]), weight(cpu, part[GPT2_LN2_BIAS]),
+	kernel_layernorm(cpu->norm, cpu->x, weight(cpu, part[GPT2_LN2_GAIN]), weight(cpu, part[GPT2_LN2_BIAS]),
 			 shape->width);
-	s = project(cpu, member, cpu->fc, own, part[GPT2_FC_WEIGHT], part[GPT2_FC_BIAS],
-		    shape->width, shape->inner, false);
-	kernel_gelu(cpu->fc + s.first, s.last - s.first);
-	team_wait(cpu->team);
-	project(cpu, member, cpu->x, cpu->fc, part[GPT2_OUT_WEIGHT], part[GPT2_OUT_BIAS],
-		shape->inner, shape->width, true);
-	team_wait(cpu->team);
+	project(cpu, (struct projection){
+		.y = cpu->fc, .x = cpu->norm, .w = weight(cpu, part[GPT2_FC_WEIGHT]),
+		.bias = weight(cpu, part[GPT2_FC_BIAS]), .in = shape->width, .out = shape->inner, .gelu = true });
+	project(cpu, (struct projection){
+		.y = cpu->x, .x = cpu->fc, .w = weight(cpu, part[GPT2_OUT_WEIGHT]),
+		.bias = weight(cpu, part[GPT2_OUT_BIAS]), .in = shape->inner, .out = shape->width,
+		.accumulate = true });
 }
 
-static void make_logits(struct gpt2_cpu *cpu, unsigned int member)
+static void head_unit(void *context, unsigned int unit)
 {
-	const struct gpt2_model *m = cpu->model;
-	struct slice s = slice_of(cpu, member, m->shape.vocab, KERNEL_GRAIN);
-	float *own = own_memory(cpu, member);
+	const struct gpt2_cpu *cpu = context;
+	const struct gpt2_shape *shape = &cpu->model->shape;
+	size_t first = (size_t)shape->vocab * unit / HEAD_UNITS;
+	size_t last = (size_t)shape->vocab * (unit + 1) / HEAD_UNITS;
 
-	kernel_layernorm(own, cpu->x, weight(cpu, m->lnf_gain), weight(cpu, m->lnf_bias), m->shape.width);
-	kernel_rows(cpu->logits + s.first, weight(cpu, m->wte) + s.first * m->shape.width, own,
-		    s.last - s.first, m->shape.width);
-}
-
-static void forward(void *context, unsigned int member)
-{
-	struct gpt2_cpu *cpu = context;
-	uint32_t layer;
-
-	embed(cpu, member);
-	for (layer = 0; layer < cpu->model->shape.layers; layer++) {
-		attend(cpu, member, layer);
-		feed_forward(cpu, member, layer);
-	}
-	if (cpu->want)
-		make_logits(cpu, member);
+	kernel_rows(cpu->logits + first, weight(cpu, cpu->model->wte) + first * shape->width, cpu->norm,
+		    last - first, shape->width);
 }
 
 const float *gpt2_cpu_step(struct gpt2_cpu *cpu, uint32_t token, uint32_t position, bool want)
 {
-	cpu->token = token;
+	const struct gpt2_model *m = cpu->model;
+	uint32_t layer;
+
 	cpu->position = position;
-	cpu->want = want;
-	team_run(cpu->team, forward, cpu);
-	return want ? cpu->logits : NULL;
+	embed(cpu, token);
+	for (layer = 0; layer < m->shape.layers; layer++) {
+		attend(cpu, layer);
+		feed_forward(cpu, layer);
+	}
+	if (!want)
+		return NULL;
+	kernel_layernorm(cpu->norm, cpu->x, weight(cpu, m->lnf_gain), weight(cpu, m->lnf_bias), m->shape.width);
+	team_run(cpu->team, HEAD_UNITS, head_unit, cpu);
+	return cpu->logits;
 }
 
 static int load_weights(struct gpt2_cpu *cpu, int fd)
@@ -217,20 +209,19 @@ static float *floats(size_t n)
 static int make_room(struct gpt2_cpu *cpu, unsigned int threads)
 {
 	const struct gpt2_shape *shape = &cpu->model->shape;
-	size_t most = shape->width > cpu->capacity ? shape->width : cpu->capacity;
 	size_t widest = 3ul * shape->width > shape->inner ? 3ul * shape->width : shape->inner;
 
-	cpu->own_size = (most + 63) & ~(size_t)63;
 	cpu->cache = floats(3ull * shape->layers * cpu->capacity * shape->width);
 	cpu->x = floats(shape->width);
+	cpu->norm = floats(shape->width);
 	cpu->mixed = floats(shape->width);
 	cpu->fc = floats(shape->inner);
 	cpu->logits = floats(shape->vocab);
 	cpu->partial = floats(BLOCKS * widest);
-	cpu->own = floats(threads * cpu->own_size);
+	cpu->scores = floats((size_t)shape->heads * cpu->capacity);
 	cpu->team = team_create(threads);
-	return cpu->cache && cpu->x && cpu->mixed && cpu->fc && cpu->logits && cpu->partial && cpu->own &&
-	       cpu->team ? 0 : -ENOMEM;
+	return cpu->cache && cpu->x && cpu->norm && cpu->mixed && cpu->fc && cpu->logits && cpu->partial &&
+	       cpu->scores && cpu->team ? 0 : -ENOMEM;
 }
 
 int gpt2_cpu_create(struct gpt2_cpu **out, const struct gpt2_model *model, int fd,
@@ -262,10 +253,11 @@ void gpt2_cpu_free(struct gpt2_cpu *cpu)
 	free(cpu->weights);
 	free(cpu->cache);
 	free(cpu->x);
+	free(cpu->norm);
 	free(cpu->mixed);
 	free(cpu->fc);
 	free(cpu->logits);
 	free(cpu->partial);
-	free(cpu->own);
+	free(cpu->scores);
 	free(cpu);
 }

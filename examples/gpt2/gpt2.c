@@ -45,12 +45,13 @@ static void show_progress(void *context, uint64_t done, uint64_t all)
 {
 	static unsigned int shown = ~0u;
 	unsigned int percent = all ? 100 * done / all : 100;
+	bool tty = isatty(STDERR_FILENO);
 
-	if (percent == shown || (!isatty(STDERR_FILENO) && percent % 25))
+	if (percent == shown || (!tty && percent % 25))
 		return;
 	shown = percent;
-	fprintf(stderr, "%swriting seeded weights: %3u %% of %" PRIu64 " MB%s", isatty(STDERR_FILENO) ? "\r" : "",
-		percent, all / 1000000, isatty(STDERR_FILENO) && percent < 100 ? "" : "\n");
+	fprintf(stderr, "%swriting seeded weights: %3u %% of %" PRIu64 " MB%s", tty ? "\r" : "", percent,
+		all / 1000000, tty && percent < 100 ? "" : "\n");
 }
 
 static int write_seeded(const struct options *o, const char *path, const struct gpt2_shape *shape)

@@ -12,7 +12,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Not under sanitizers, whose runtime isn't up when the loader chooses; not with clang 14, which misnames clones. */
+/* Not under sanitizers, whose runtime isn't up when the loader chooses, nor with clang 14: it misnames clones. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__) && \
 	!defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
@@ -50,7 +50,7 @@ INLINE void multiply_add(vec *acc, const float *a, const float *b)
 	*acc += va * vb;
 }
 
-/* Four chains of additions over one stream. a is the one that comes from memory: it is asked for AHEAD of use. */
+/* Four chains of additions over one stream. a comes from memory: it is asked for AHEAD of use. */
 INLINE float dot(const float *a, const float *b, size_t n)
 {
 	vec acc[4] = { 0 };

@@ -15,7 +15,8 @@
 #include <string.h>
 
 #define LAYERS_MAX	1024u
-#define DIMENSION_MAX	(1u << 24)
+#define DIMENSION_MAX	(1u << 22)
+#define HEADS_MAX	4096u
 
 const struct gpt2_shape gpt2_small = {
 	.layers = 12, .width = 768, .heads = 12, .inner = 3072, .vocab = 50257, .positions = 1024,
@@ -129,8 +130,9 @@ static int take_heads(const struct finder *f, struct gpt2_shape *shape, uint32_t
 		heads = strtoul(f->index.heads, NULL, 10);
 	if (!heads)
 		heads = shape->width < 64 ? 1 : shape->width / 64;
-	if (heads > shape->width || shape->width % heads) {
-		snprintf(f->reason, f->room, "%u heads don't divide the width %u", heads, shape->width);
+	if (heads > HEADS_MAX || heads > shape->width || shape->width % heads) {
+		snprintf(f->reason, f->room, "%u heads are too many or don't divide the width %u", heads,
+			 shape->width);
 		return -EINVAL;
 	}
 	shape->heads = heads;

@@ -36,7 +36,8 @@ static void json_cost(const struct gpt2_device_cost *cost)
 	printf(",\"memory\":%" PRIu64 ",\"faults\":%" PRIu64 ",\"waited_share\":%.4f,\"stat\":{",
 	       cost->memory, cost->faults, waited_share(cost));
 	for (i = 0; i < cost->stat.count; i++)
-		printf("%s\"%s\":%" PRIu64, i ? "," : "", cost->stat.entries[i].name, cost->stat.entries[i].value);
+		printf("%s\"%s\":%" PRIu64, i ? "," : "", cost->stat.entries[i].name,
+		       cost->stat.entries[i].value);
 	printf("}");
 }
 

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * team.c - a barrier, and threads that go from barrier to barrier
+ * team.c - a ticket counter, and threads that draw from it
  *
- * arrived counts members at the barrier; the last one resets it and raises phase, which the others watch:
- * SPINS looks and then a futex. work, context and stop are written by member 0 before the barrier that starts
- * the others and read after it. No lock.
+ * A job is one word: number, units, next unit. Drawing a ticket is one addition to that word, which tells at
+ * once whether the unit exists and to which job it belongs; so a thread that comes late draws from the job
+ * that is there, never from one that is over. work and context are written before the job is and read only by
+ * who drew a unit, and no job is made before the last one's units are done. No lock.
+ *
+ * Who waits looks SPINS times and then sleeps on a futex: threads on number, the caller on done.
  */
 #include "team.h"
 
@@ -14,26 +17,24 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SPINS 4000
+#define SPINS 2000
 
 struct team {
-	atomic_uint size;
-	unsigned int started;		/* threads that exist */
-	atomic_uint arrived;
-	atomic_uint phase;
-	atomic_uint sleepers;
-	bool stop;
-	void (*work)(void *context, unsigned int member);
+	_Atomic uint64_t job;		/* number << 32 | units << 16 | next unit */
+	atomic_uint number;		/* of the job */
+	atomic_uint sleepers;		/* threads that sleep on number */
+	atomic_uint done;		/* units */
+	atomic_uint caller_sleeps;
+	atomic_bool stop;
+	void (*work)(void *context, unsigned int unit);
 	void *context;
-	struct member {
-		struct team *team;
-		unsigned int number;
-		pthread_t thread;
-	} members[];
+	unsigned int started;
+	pthread_t threads[];
 };
 
 static void relax(void)
@@ -43,91 +44,122 @@ static void relax(void)
 #endif
 }
 
-static void wait_for_phase(struct team *team, unsigned int old)
+/* Sleeps unless *word is no longer value; wakes for no reason too. */
+static void sleep_on(atomic_uint *word, unsigned int value)
+{
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+/* Waits until another job than that of number seen is there. number follows job, so it may lag but not lead. */
+static void wait_job(struct team *team, unsigned int seen)
 {
 	int i;
 
 	for (i = 0; i < SPINS; i++) {
-		if (atomic_load_explicit(&team->phase, memory_order_acquire) != old)
+		if (atomic_load(&team->job) >> 32 != seen)
 			return;
 		relax();
 	}
 	atomic_fetch_add(&team->sleepers, 1);
-	while (atomic_load(&team->phase) == old)
-		syscall(SYS_futex, &team->phase, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
+	while (atomic_load(&team->job) >> 32 == seen)
+		sleep_on(&team->number, seen);
 	atomic_fetch_sub(&team->sleepers, 1);
 }
 
-void team_wait(struct team *team)
+/* Waits until units are done. Only the last one wakes. */
+static void wait_done(struct team *team, unsigned int units)
 {
-	unsigned int old = atomic_load(&team->phase);
+	unsigned int done;
+	int i;
 
-	if (atomic_fetch_add(&team->arrived, 1) + 1 < team->size) {
-		wait_for_phase(team, old);
-		return;
+	for (i = 0; i < SPINS; i++) {
+		if (atomic_load(&team->done) == units)
+			return;
+		relax();
 	}
-	atomic_store(&team->arrived, 0);
-	atomic_fetch_add(&team->phase, 1);
-	if (atomic_load(&team->sleepers))
-		syscall(SYS_futex, &team->phase, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+	atomic_store(&team->caller_sleeps, 1);
+	while ((done = atomic_load(&team->done)) < units)
+		sleep_on(&team->done, done);
+	atomic_store(&team->caller_sleeps, 0);
 }
 
-static void *member_main(void *argument)
+static void wake(atomic_uint *word, atomic_uint *sleepers)
 {
-	struct member *member = argument;
-	struct team *team = member->team;
+	if (atomic_load(sleepers))
+		syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* Works until no unit is left; returns the job's number. */
+static unsigned int draw(struct team *team)
+{
+	unsigned int unit, units;
+	uint64_t job;
 
 	for (;;) {
-		team_wait(team);
-		if (team->stop)
-			return NULL;
-		team->work(team->context, member->number);
-		team_wait(team);
+		job = atomic_fetch_add(&team->job, 1);
+		unit = job & 0xffff;
+		units = job >> 16 & 0xffff;
+		if (unit >= units)
+			return job >> 32;
+		team->work(team->context, unit);
+		if (atomic_fetch_add(&team->done, 1) + 1 == units)
+			wake(&team->done, &team->caller_sleeps);
 	}
 }
 
-void team_run(struct team *team, void (*work)(void *context, unsigned int member), void *context)
+static void *thread_main(void *argument)
+{
+	struct team *team = argument;
+	unsigned int seen = 0;
+
+	while (!atomic_load(&team->stop)) {
+		wait_job(team, seen);
+		seen = draw(team);
+	}
+	return NULL;
+}
+
+static void publish(struct team *team, unsigned int units)
+{
+	unsigned int number = atomic_load(&team->number) + 1;
+
+	atomic_store(&team->done, 0);
+	atomic_store(&team->job, (uint64_t)number << 32 | units << 16);
+	atomic_store(&team->number, number);
+	wake(&team->number, &team->sleepers);
+}
+
+void team_run(struct team *team, unsigned int units, void (*work)(void *context, unsigned int unit), void *context)
 {
 	team->work = work;
 	team->context = context;
-	team_wait(team);
-	work(context, 0);
-	team_wait(team);
+	publish(team, units);
+	draw(team);
+	wait_done(team, units);
 }
 
-unsigned int team_size(const struct team *team)
-{
-	return team->size;
-}
-
-/* Lets those that were started go: with fewer than size members the barrier counts those there are. */
 void team_free(struct team *team)
 {
 	unsigned int i;
 
 	if (!team)
 		return;
-	team->size = team->started + 1;
-	team->stop = true;
-	team_wait(team);
-	for (i = 1; i <= team->started; i++)
-		pthread_join(team->members[i].thread, NULL);
+	atomic_store(&team->stop, true);
+	publish(team, 0);
+	for (i = 0; i < team->started; i++)
+		pthread_join(team->threads[i], NULL);
 	free(team);
 }
 
 struct team *team_create(unsigned int n)
 {
-	struct team *team = calloc(1, sizeof(*team) + n * sizeof(team->members[0]));
-	unsigned int i;
+	struct team *team = calloc(1, sizeof(*team) + n * sizeof(team->threads[0]));
 	int err;
 
 	if (!team)
 		return NULL;
-	team->size = n;
-	for (i = 1; i < n; i++) {
-		team->members[i].team = team;
-		team->members[i].number = i;
-		err = pthread_create(&team->members[i].thread, NULL, member_main, &team->members[i]);
+	while (team->started + 1 < n) {
+		err = pthread_create(&team->threads[team->started], NULL, thread_main, team);
 		if (err) {
 			team_free(team);
 			errno = err;
