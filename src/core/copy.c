@@ -119,8 +119,6 @@ static int add_chunk(struct dmo_copy *c, const struct dmo_mem *mem, unsigned pag
 	u32 frame;
 	int err;
 
-	if (d->used + (1u << order) > d->limit)
-		return -ENOMEM;
 	err = make_room(c, mem);
 	if (!err)
 		err = dmo_phys_alloc(&d->phys, order, &frame);
@@ -156,30 +154,52 @@ static unsigned uncovered(const struct dmo_copy *c, unsigned page, unsigned coun
 	return c->chunks[i].page > page ? c->chunks[i].page - page : 0;
 }
 
+/* The first page past the chunk that holds page. */
+static unsigned chunk_end(const struct dmo_copy *c, unsigned page)
+{
+	const struct dmo_chunk *k = &c->chunks[chunk_at(c, page)];
+
+	return k->page + (1u << k->order);
+}
+
+unsigned dmo_copy_missing(const struct dmo_copy *c, unsigned first, unsigned count)
+{
+	unsigned page = first, end = first + count, missing = 0;
+
+	while (page < end) {
+		unsigned gap = uncovered(c, page, end - page);
+
+		missing += gap;
+		page = gap ? page + gap : chunk_end(c, page);
+	}
+	return missing;
+}
+
 /* A chunk at page for up to count pages; in fragmented memory a smaller one than would fit. */
 static int cover(struct dmo_copy *c, const struct dmo_mem *mem, unsigned page, unsigned count, unsigned *got)
 {
 	unsigned order = order_at(page, count);
-	int largest = dmo_phys_largest(&c->dev->phys), err;
+	int largest = dmo_phys_largest(&c->dev->phys);
 
-	if (c->dev->used + (1u << order) <= c->dev->limit && dmo_phys_free_pages(&c->dev->phys) >= 1u << order &&
-	    largest >= 0 && order > (unsigned)largest)
+	if (largest >= 0 && order > (unsigned)largest)
 		order = largest;
-	err = add_chunk(c, mem, page, order);
 	*got = 1u << order;
-	return err;
+	return add_chunk(c, mem, page, order);
 }
 
 int dmo_copy_reserve(struct dmo_copy *c, const struct dmo_mem *mem, unsigned first, unsigned count)
 {
-	unsigned page = first, end = first + count;
+	unsigned page = first, end = first + count, missing = dmo_copy_missing(c, first, count);
+	struct dmo_device *d = c->dev;
 
+	if (missing && (d->used + missing > d->limit || missing > dmo_phys_free_pages(&d->phys)))
+		return -ENOMEM;
 	while (page < end) {
 		unsigned gap = uncovered(c, page, end - page), got;
 		int err;
 
 		if (!gap) {
-			page = c->chunks[chunk_at(c, page)].page + (1u << c->chunks[chunk_at(c, page)].order);
+			page = chunk_end(c, page);
 			continue;
 		}
 		err = cover(c, mem, page, gap, &got);
@@ -190,22 +210,50 @@ int dmo_copy_reserve(struct dmo_copy *c, const struct dmo_mem *mem, unsigned fir
 	return 0;
 }
 
+static void give_back(struct dmo_copy *c, u32 frame, unsigned order)
+{
+	dmo_phys_free(&c->dev->phys, frame, order);
+	c->dev->used -= 1u << order;
+	c->frames -= 1u << order;
+}
+
+/* Halves a chunk, which has a valid page, while one half has none. */
+static void shrink(struct dmo_copy *c, struct dmo_chunk *k)
+{
+	const u64 *valid = dmo_copy_bits(c, DMO_VALID);
+
+	while (k->order) {
+		unsigned half = 1u << (k->order - 1);
+		bool left = dmo_bits_any_in(valid, k->page, half), right = dmo_bits_any_in(valid, k->page + half, half);
+
+		if (left && right)
+			return;
+		dmo_phys_split(&c->dev->phys, k->frame, k->order, k->order - 1);
+		k->order--;
+		give_back(c, left ? k->frame + half : k->frame, k->order);
+		if (right) {
+			k->frame += half;
+			k->page += half;
+		}
+	}
+}
+
 void dmo_copy_trim(struct dmo_copy *c)
 {
 	const u64 *valid = dmo_copy_bits(c, DMO_VALID);
 	unsigned kept = 0;
 
-	for (unsigned i = 0; i < c->nr_chunks && !c->pins; i++) {
-		struct dmo_chunk *k = &c->chunks[i];
+	if (c->pins)
+		return;
+	for (unsigned i = 0; i < c->nr_chunks; i++) {
+		struct dmo_chunk k = c->chunks[i];
 
-		if (dmo_bits_any_in(valid, k->page, 1u << k->order)) {
-			c->chunks[kept++] = *k;
-			continue;
+		if (dmo_bits_any_in(valid, k.page, 1u << k.order)) {
+			shrink(c, &k);
+			c->chunks[kept++] = k;
+		} else {
+			give_back(c, k.frame, k.order);
 		}
-		dmo_phys_free(&c->dev->phys, k->frame, k->order);
-		c->dev->used -= 1u << k->order;
-		c->frames -= 1u << k->order;
 	}
-	if (!c->pins)
-		c->nr_chunks = kept;
+	c->nr_chunks = kept;
 }

@@ -205,6 +205,23 @@ void dmo_block_drop(struct dmo_block *b, unsigned first, unsigned count)
 	clear_lost(b, first, count);
 }
 
+/* What c has dirty and another copy valid lives on there: that one is now the page's only newest. */
+static void bequeath(struct dmo_copy *c, u64 *dirty)
+{
+	for (struct dmo_copy *heir = c->block->copies; heir; heir = heir->next) {
+		u64 *theirs = dmo_rows_row(&heir->rows, DMO_DIRTY);
+
+		if (heir == c)
+			continue;
+		for (unsigned w = 0; w < DMO_BITS_WORDS; w++) {
+			u64 saved = dirty[w] & dmo_copy_bits(heir, DMO_VALID)[w];
+
+			theirs[w] |= saved;
+			dirty[w] &= ~saved;
+		}
+	}
+}
+
 void dmo_copy_lost(struct dmo_copy *c)
 {
 	struct dmo_block *b = c->block;
@@ -212,6 +229,7 @@ void dmo_copy_lost(struct dmo_copy *c)
 	u64 *lost = dmo_rows_row(&b->rows, DMO_LOST);
 	bool had = dmo_bits_any(lost);
 
+	bequeath(c, dirty);
 	dmo_bits_or(lost, lost, dirty);
 	if (!had && dmo_bits_any(lost))
 		b->object->lost++;

@@ -104,14 +104,21 @@ static inline const u64 *dmo_copy_bits(const struct dmo_copy *c, unsigned row)
 /* How many pages from page on lie in consecutive frames, at most count; 0: page is in no chunk. */
 unsigned dmo_copy_run(const struct dmo_copy *c, unsigned page, unsigned count, u32 *frame);
 
+/* How many pages of [first, first + count) lie in no chunk. */
+unsigned dmo_copy_missing(const struct dmo_copy *c, unsigned first, unsigned count);
+
 /*
  * Gives a copy chunks for every page of [first, first + count), in the largest pieces that fit. Device's lock held.
- * 0; -ENOMEM: memory (or the limit) did not suffice: what was got stays, ask again after eviction; -EAGAIN: the
- * core's own memory was short.
+ * 0; -ENOMEM: memory (or the limit) does not suffice, and nothing was taken (two that each held half of what
+ * they need would wait for each other): ask again after eviction; -EAGAIN: the core's own memory was short, what was
+ * got stays until a trim.
  */
 int dmo_copy_reserve(struct dmo_copy *c, const struct dmo_mem *mem, unsigned first, unsigned count);
 
-/* Gives back the chunks in which no page is valid, but never those of a pinned copy. Device's lock held. */
+/*
+ * Gives back chunks, and halves of chunks, in which no page is valid, but never those of a pinned copy. Never fails.
+ * Device's lock held.
+ */
 void dmo_copy_trim(struct dmo_copy *c);
 
 /* ---- blocks ------------------------------------------------------------------------------------------ */
@@ -196,7 +203,10 @@ void dmo_block_mapped(struct dmo_block *b, unsigned first, unsigned count, bool 
 void dmo_block_set_cpu(struct dmo_block *b, unsigned first, unsigned count, bool holds);
 /* The content of the pages changed in the backing file, or is dead: no copy is valid any more, none lost. */
 void dmo_block_drop(struct dmo_block *b, unsigned first, unsigned count);
-/* The device died: its valid pages go, its dirty ones are LOST. No translation may be left. */
+/*
+ * The device died: its valid pages go. Of its dirty ones those that another copy has too are dirty there from now on, the
+ * rest are LOST. No translation may be left.
+ */
 void dmo_copy_lost(struct dmo_copy *c);
 
 /* ---- claims --------------------------------------------------------------------------------------------- */
