@@ -145,21 +145,30 @@ void dmo_plan_copies(struct dmo_plan *p)
 	dmo_bits_andnot(p->steps[DMO_STEP_COPY_IN], absent, newer);
 }
 
-/* Which pages may be mapped for writing now: for a write all; else those that nobody else holds. */
+/* Takes out of pages what somebody besides p->dev holds. */
+static void only_mine(const struct dmo_plan *p, u64 *pages)
+{
+	dmo_bits_andnot(pages, pages, dmo_block_bits(p->block, DMO_CPU));
+	dmo_bits_andnot(pages, pages, dmo_block_bits(p->block, DMO_REMOTE));
+	for (struct dmo_copy *c = p->block->copies; c; c = c->next)
+		if (c->dev != p->dev)
+			dmo_bits_andnot(pages, pages, dmo_copy_bits(c, DMO_VALID));
+}
+
+/*
+ * Which pages may be mapped for writing now: for a write all; else those that nobody else holds. What is mapped for
+ * writing already must stay so: one that is entered anew for reading would come back unharvested.
+ */
 static void plan_map_write(struct dmo_plan *p)
 {
 	u64 *map = p->steps[DMO_STEP_MAP], *map_write = p->steps[DMO_STEP_MAP_WRITE];
 
-	if (!p->write && !(p->map_write && p->dev->dirty_bits))
-		return;
-	dmo_bits_copy(map_write, map);
-	if (!p->write) {
-		dmo_bits_andnot(map_write, map_write, dmo_block_bits(p->block, DMO_CPU));
-		dmo_bits_andnot(map_write, map_write, dmo_block_bits(p->block, DMO_REMOTE));
-		for (struct dmo_copy *c = p->block->copies; c; c = c->next)
-			if (c->dev != p->dev)
-				dmo_bits_andnot(map_write, map_write, dmo_copy_bits(c, DMO_VALID));
-	}
+	if (p->write || (p->map_write && p->dev->dirty_bits))
+		dmo_bits_copy(map_write, map);
+	else
+		dmo_bits_and(map_write, map, dmo_block_bits(p->block, DMO_WMAPPED));
+	if (!p->write)
+		only_mine(p, map_write);
 	dmo_bits_andnot(map, map, map_write);
 }
 
