@@ -186,8 +186,8 @@ def core(bench):
     def median(name):
         return sorted(run[name] for run in runs)[len(runs) // 2]
 
-    worst = figures.get("metadata_worst_bytes_per_page")
-    common = figures.get("metadata_bytes_per_page", figures["phys_metadata_bytes_per_page"])
+    bytes_each = json.loads(call([bench.tool("metadata")]))
+    common, worst = bytes_each["bytes_per_page"], bytes_each["worst_bytes_per_page"]
     yield row("core: metadata per 4 KiB of device memory, 2 MiB chunks", common, worst, "B", common, 1.0, 0.5,
               "peer: the worst case, scattered 4 KiB chunks; struct page takes 64 B", less=True)
     for name, words, bar, aim, note in (
