@@ -22,6 +22,7 @@
 #include "log.h"
 #include "notify.h"
 #include "ops.h"
+#include "readonly.h"
 
 #define OVERLAY_MAGIC 0x794c7630
 
@@ -70,14 +71,15 @@ static struct fuse_session *new_session(struct fs *fs)
 	char list[8192] = "subtype=dmofs,default_permissions,fsname=";
 	char *argv[] = { "dmofs", "-o", list, NULL };
 	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
+	struct fuse_lowlevel_ops ops = fs_ops;
 
 	append_escaped(list, sizeof(list) - 1024, opt->fsname ? opt->fsname : opt->store);
 	strcat(list, opt->kernel);
-	if (opt->read_only)
-		strcat(list, ",ro");
 	if (fs->privileged && !opt->private_mount)
 		strcat(list, ",allow_other");
-	return fuse_session_new(&args, &fs_ops, sizeof(fs_ops), fs);
+	if (fs->read_only)
+		fs_readonly_ops(&ops, &fs_ops);
+	return fuse_session_new(&args, &ops, sizeof(ops), fs);
 }
 
 static void note_stacking(struct fs *fs)
