@@ -12,23 +12,30 @@
 
 #include "core/attr.h"
 #include "core/phys.h"
+#include "core/plan.h"
 #include "core/space.h"
 
 #define PAGE		((u64)DMO_PAGE_SIZE)
-#define ROUNDS		5
+#define ROUNDS		3			/* at least */
+#define SECONDS		0.3			/* for each figure, at least */
+#define N		100000u			/* operations in a round */
 #define CHUNKS		12288u			/* of 2 MiB: three quarters of 32 GiB */
 #define DEVICE_PAGES	(32ull << 30 >> DMO_PAGE_SHIFT)
 #define RANGES		1000u			/* of advice */
 #define SPREAD		(64ull << 30 >> DMO_PAGE_SHIFT)	/* pages over which mappings are scattered */
 #define VA_START	(1ull << 32)
 
+static u64 mem_bytes;			/* what the core holds */
+
 static void *mem_alloc(void *ctx, size_t size)
 {
+	mem_bytes += size;
 	return calloc(1, size);
 }
 
 static void mem_free(void *ctx, void *p, size_t size)
 {
+	mem_bytes -= size;
 	free(p);
 }
 
@@ -60,12 +67,12 @@ static void must(int err)
 	exit(1);
 }
 
-/* Runs a round, which returns how many operations it did, a few times: the best million a second. */
+/* Runs a round, which returns how many operations it did, a few times: the best, in millions a second. */
 static double best(u64 (*round)(void))
 {
-	double most = 0;
+	double most = 0, begin = seconds();
 
-	for (int i = 0; i < ROUNDS; i++) {
+	for (int i = 0; i < ROUNDS || seconds() - begin < SECONDS; i++) {
 		double start = seconds();
 		double rate = (double)round() / (seconds() - start) / 1e6;
 
@@ -81,13 +88,13 @@ static u32 frames[CHUNKS];
 
 static u64 phys_steady(void)
 {
-	for (u64 i = 0; i < 1000000; i++) {
+	for (u64 i = 0; i < N; i++) {
 		u32 *f = &frames[random_below(CHUNKS)];
 
 		dmo_phys_free(&phys, *f, DMO_PHYS_ORDER_BLOCK);
 		must(dmo_phys_alloc(&phys, DMO_PHYS_ORDER_BLOCK, f));
 	}
-	return 1000000;
+	return N;
 }
 
 static u64 phys_fill_and_empty(void)
@@ -104,11 +111,11 @@ static u64 phys_worst(void)
 {
 	u32 f;
 
-	for (u64 i = 0; i < 1000000; i++) {
+	for (u64 i = 0; i < N; i++) {
 		must(dmo_phys_alloc(&phys, DMO_PHYS_ORDER_BLOCK, &f));
 		dmo_phys_free(&phys, f, DMO_PHYS_ORDER_BLOCK);
 	}
-	return 1000000;
+	return N;
 }
 
 static void bench_phys(void)
@@ -133,23 +140,23 @@ static u64 attr_set(void)
 {
 	struct dmo_advise cold = { .advice = DMO_ADV_COLD }, normal = { .advice = DMO_ADV_NORMAL };
 
-	for (u64 i = 0; i < 500000; i++) {
+	for (u64 i = 0; i < N; i++) {
 		u64 page = random_below(RANGES) * 8 + 3;
 
 		must(dmo_attrs_advise(&attrs, &mem, page, page, random_below(2) ? &cold : &normal));
 	}
-	return 500000;
+	return N;
 }
 
 static u64 attr_get(void)
 {
 	struct dmo_attr v;
 
-	for (u64 i = 0; i < 2000000; i++) {
+	for (u64 i = 0; i < N; i++) {
 		dmo_attrs_get(&attrs, random_below(RANGES * 8), &v, NULL);
 		sink += v.flags;
 	}
-	return 2000000;
+	return N;
 }
 
 static void bench_attrs(void)
@@ -164,6 +171,97 @@ static void bench_attrs(void)
 	dmo_attrs_fini(&attrs, &mem);
 }
 
+/* ---- residency -------------------------------------------------------------------------------------- */
+
+static struct dmo_device device;
+static struct dmo_object object;
+
+/* Takes the pages [first, first + count) of a block to the device, by a plan, as a home does. */
+static void make_resident(u64 index, unsigned first, unsigned count, bool write)
+{
+	struct dmo_block *b = dmo_block_get(&object, index);
+	struct dmo_plan plan = { .block = b, .dev = &device, .write = write, .first = first, .count = count,
+				 .page = first };
+	struct dmo_copy *c;
+
+	must(b ? dmo_block_open(b) : -1);
+	c = dmo_block_add_copy(b, &device);
+	must(c ? dmo_copy_reserve(c, object.mem, first, count) : -1);
+	must(!dmo_block_claim(b));
+	dmo_block_set_cpu(b, first, count, false);
+	must(dmo_plan_access(&plan));
+	must(!dmo_block_move(b));
+	dmo_plan_copies(&plan);
+	dmo_plan_commit(&plan);
+	dmo_block_mapped(b, first, count, write, false);
+	dmo_block_release(b);
+	dmo_block_put(b);
+}
+
+static void device_start(void)
+{
+	mem_bytes = 0;
+	must(dmo_device_init(&device, &mem, 0, DEVICE_PAGES));
+	dmo_object_init(&object, &mem, 1ull << 50);
+}
+
+/* Frees all copies and blocks. Returns bytes of metadata for each page of device memory that was in use. */
+static double device_stop(void)
+{
+	double each = (double)(mem_bytes + sizeof(device) + sizeof(object)) / (double)device.used;
+	struct dmo_block *b;
+
+	for (u64 i = 0; (b = dmo_radix_next(&object.blocks, &i)); i++) {
+		b = dmo_block_get(&object, i);
+		must(dmo_block_open(b));
+		dmo_block_unmapped(b, 0, DMO_BLOCK_PAGES, NULL);
+		dmo_block_drop(b, 0, DMO_BLOCK_PAGES);
+		while (b->copies)
+			dmo_copy_free(b->copies);
+		dmo_block_set_cpu(b, 0, DMO_BLOCK_PAGES, true);
+		dmo_block_put(b);
+	}
+	dmo_object_fini(&object);
+	dmo_device_fini(&device);
+	must(mem_bytes != 0);
+	return each;
+}
+
+/* From a page of an object to the frame that holds it. */
+static u64 residency_lookup(void)
+{
+	for (u64 i = 0; i < N; i++) {
+		u64 page = random_below(DEVICE_PAGES);
+		struct dmo_block *b = dmo_block_find(&object, page / DMO_BLOCK_PAGES);
+		struct dmo_copy *c = dmo_page_copy(b, page % DMO_BLOCK_PAGES);
+		u32 frame = 0;
+
+		dmo_copy_run(c, page % DMO_BLOCK_PAGES, 1, &frame);
+		sink += frame;
+	}
+	return N;
+}
+
+/* The whole device full: of whole blocks, of blocks of which single pages are resident. */
+static void bench_residency(void)
+{
+	device_start();
+	for (u64 i = 0; i < DEVICE_PAGES / DMO_BLOCK_PAGES; i++)
+		make_resident(i, 0, DMO_BLOCK_PAGES, i & 1);
+	printf("  \"residency_lookup_mops\": %.1f,\n", best(residency_lookup));
+	printf("  \"metadata_bytes_per_page\": %.3f,\n", device_stop());
+	device_start();
+	for (u64 i = 0; i < 2 * DEVICE_PAGES / DMO_BLOCK_PAGES; i++)
+		for (unsigned page = 0; page < DMO_BLOCK_PAGES; page += 2)
+			make_resident(i, page, 1, true);
+	printf("  \"metadata_every_other_bytes_per_page\": %.2f,\n", device_stop());
+	device_start();
+	for (u64 i = 0; i < 100000; i++)
+		make_resident(i, random_below(DMO_BLOCK_PAGES), 1, true);
+	device.used = 100000;
+	printf("  \"metadata_worst_bytes_per_page\": %.1f,\n", device_stop());
+}
+
 /* ---- spaces ----------------------------------------------------------------------------------------- */
 
 static struct dmo_itree rmap;
@@ -171,9 +269,9 @@ static struct dmo_space space;
 static u64 *slots;			/* addresses mapped; 0: none */
 static u64 live;
 
-static struct dmo_itree *rmap_of(void *object)
+static struct dmo_itree *rmap_of(void *o)
 {
-	return object;
+	return o;
 }
 
 static const struct dmo_space_ops ops = { .rmap = rmap_of };
@@ -190,19 +288,19 @@ static u64 map_sequential(void)
 {
 	u64 va;
 
-	for (u64 i = 0; i < 1000000; i++) {
+	for (u64 i = 0; i < N; i++) {
 		struct dmo_space_request r = page_request(VA_START + i * PAGE, i * PAGE);
 
 		must(dmo_space_map(&space, &r, &va));
 	}
-	must(dmo_space_unmap(&space, VA_START, 1000000 * PAGE));
-	return 1000000;
+	must(dmo_space_unmap(&space, VA_START, N * PAGE));
+	return N;
 }
 
 /* Unmaps one of the pages that are mapped and maps another one, anywhere in the spread. */
 static u64 remap_scattered(void)
 {
-	for (u64 i = 0; i < 400000; i++) {
+	for (u64 i = 0; i < N; i++) {
 		u64 *slot = &slots[random_below(live)];
 		struct dmo_space_request r = page_request(VA_START + random_below(SPREAD) * PAGE,
 							  random_below(SPREAD) * PAGE);
@@ -210,24 +308,24 @@ static u64 remap_scattered(void)
 		must(dmo_space_unmap(&space, *slot, PAGE));
 		must(dmo_space_map(&space, &r, slot));
 	}
-	return 400000;
+	return N;
 }
 
 static u64 find_address(void)
 {
-	for (u64 i = 0; i < 1000000; i++)
+	for (u64 i = 0; i < N; i++)
 		sink += dmo_space_find(&space, slots[random_below(live)]) != NULL;
-	return 1000000;
+	return N;
 }
 
 static u64 find_reverse(void)
 {
-	for (u64 i = 0; i < 1000000; i++) {
+	for (u64 i = 0; i < N; i++) {
 		u64 at = random_below(SPREAD) * PAGE;
 
 		sink += dmo_rmap_first(&rmap, at, at + PAGE - 1) != NULL;
 	}
-	return 1000000;
+	return N;
 }
 
 static void bench_space(u64 pages)
@@ -253,6 +351,7 @@ int main(void)
 	printf("{\n");
 	bench_phys();
 	bench_attrs();
+	bench_residency();
 	dmo_space_init(&space, &mem, &ops, VA_START, VA_START + SPREAD * PAGE);
 	printf("  \"sequential_map_mops\": %.1f,\n", best(map_sequential));
 	dmo_space_fini(&space);

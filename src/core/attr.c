@@ -17,10 +17,10 @@
  *	undo		|===|#####|===|		|=============|		joins to the left and to the right
  *
  * How a change is made, so that it is all or nothing:
- *  1. weigh(): walks the pieces that will be, and counts the ranges that the change adds and the nodes it needs on its
- *     way. Nothing is touched; -EINVAL and -ENOSPC come from here.
+ *  1. locate() and weigh(): walk the pieces that will be, and count the ranges that the change adds and the nodes it
+ *     needs on its way. Nothing is touched; -EINVAL and -ENOSPC come from here.
  *  2. reserve(): the nodes are allocated; -ENOMEM comes from here.
- *  3. split_at() both ends, rewrite() what lies between, join() what has become equal. None of these can fail.
+ *  3. split_ends(), rewrite() what lies between, join() what has become equal. None of these can fail.
  */
 #include "core/attr.h"
 
@@ -31,6 +31,10 @@ struct change {
 	u64 last;
 	const struct dmo_advise *advice;	/* or NULL: then value replaces */
 	const struct dmo_attr *value;
+	struct dmo_attr_range *at;		/* holds first, or NULL */
+	struct dmo_attr_range *left;		/* the last range that begins before first */
+	struct dmo_attr_range *right;		/* the first that begins at or after it */
+	struct dmo_attr_range *split_last;	/* goes on after last, or NULL */
 	struct dmo_attr_range *reserved;	/* chained through node.child[0] */
 	u32 nodes;				/* needed on the way */
 	s64 added;				/* ranges in the end, less ranges now */
@@ -131,19 +135,22 @@ static int changed(const struct change *c, const struct dmo_attr *old, struct dm
 
 /* ---- weighing --------------------------------------------------------------------------------------- */
 
-/* The range that holds page, or NULL; in *next the first that begins after it. */
-static struct dmo_attr_range *range_at(const struct dmo_attrs *a, u64 page, struct dmo_attr_range **next)
+/* Finds the ranges round c->first. */
+static void locate(const struct dmo_attrs *a, struct change *c)
 {
 	struct dmo_itnode *floor, *above;
+	bool begins_there;
 
-	dmo_it_around(&a->tree, page, &floor, &above);
-	*next = entry(above);
-	return floor && floor->last >= page ? range_of(floor) : NULL;
+	dmo_it_around(&a->tree, c->first, &floor, &above);
+	begins_there = floor && floor->start == c->first;
+	c->at = floor && floor->last >= c->first ? range_of(floor) : NULL;
+	c->left = entry(begins_there ? dmo_it_pred(floor) : floor);
+	c->right = entry(begins_there ? floor : above);
 }
 
 struct tally {
-	struct dmo_attr before;		/* the values left of the boundary looked at, before and after the change */
-	struct dmo_attr after;
+	const struct dmo_attr *before;	/* the values left of the boundary looked at, before the change */
+	const struct dmo_attr *after;	/* and after it */
 };
 
 /* A boundary between two values counts one range more where the value right of it is something. */
@@ -155,47 +162,49 @@ static s64 begins(const struct dmo_attr *left, const struct dmo_attr *right)
 /* Moves the tally over a boundary; adds to c->added. */
 static void step(struct change *c, struct tally *t, const struct dmo_attr *before, const struct dmo_attr *after)
 {
-	c->added += begins(&t->after, after) - begins(&t->before, before);
-	t->before = *before;
-	t->after = *after;
+	c->added += begins(t->after, after) - begins(t->before, before);
+	t->before = before;
+	t->after = after;
 }
 
-static int weigh(const struct dmo_attrs *a, struct change *c)
+/* Walks on from the end of a piece: the range that begins at the page after it, or NULL; in *next the one after. */
+static struct dmo_attr_range *piece_after(u64 end, struct dmo_attr_range *r, struct dmo_attr_range **next)
 {
-	struct dmo_attr_range *next = NULL, *r = NULL;
-	struct tally t = { none, none };
-	struct dmo_attr now;
-	u64 at = c->first, end;
-	int err;
+	if (r)
+		*next = entry(dmo_it_succ(&r->node));
+	return *next && (*next)->node.start == end + 1 ? *next : NULL;
+}
 
-	if (c->first)
-		dmo_attrs_get(a, c->first - 1, &t.before, NULL);
-	t.after = t.before;
-	r = range_at(a, at, &next);
-	if (r && r->node.start < at)
-		c->nodes++;
-	for (;;) {
+static int weigh(struct change *c)
+{
+	struct dmo_attr_range *r = c->at, *next = c->right;
+	struct tally t = { &none, &none };
+	struct dmo_attr values[2], *now = &values[0];	/* this piece's new value and the last one's, in turn */
+	u64 end;
+
+	if (c->left && c->left->node.last + 1 >= c->first)
+		t.before = t.after = &c->left->value;
+	c->nodes = r && r != c->right;
+	for (;; r = piece_after(end, r, &next)) {
 		const struct dmo_attr *old = r ? &r->value : &none;
+		int err = changed(c, old, now);
 
-		err = changed(c, old, &now);
 		if (err)
 			return err;
-		c->nodes += !r && !dmo_attr_is_none(&now);
-		c->differs |= !dmo_attr_equal(old, &now);
-		step(c, &t, old, &now);
+		c->nodes += !r && !dmo_attr_is_none(now);
+		c->differs |= !dmo_attr_equal(old, now);
+		step(c, &t, old, now);
+		now = now == values ? &values[1] : values;
 		end = r ? r->node.last : next ? next->node.start - 1 : DMO_PAGE_OPEN;
 		if (end >= c->last)
 			break;
-		at = end + 1;
-		if (r)
-			next = entry(dmo_it_succ(&r->node));
-		r = next && next->node.start == at ? next : NULL;
 	}
-	if (c->last != DMO_PAGE_OPEN) {
-		dmo_attrs_get(a, c->last + 1, &now, NULL);
-		step(c, &t, &now, &now);
-	}
-	c->nodes += r && end > c->last;
+	c->split_last = r && end > c->last ? r : NULL;
+	c->nodes += c->split_last != NULL;
+	if (c->last == DMO_PAGE_OPEN)
+		return 0;
+	r = c->split_last ? r : piece_after(c->last, r, &next);
+	step(c, &t, r ? &r->value : &none, r ? &r->value : &none);
 	return 0;
 }
 
@@ -252,17 +261,25 @@ static void drop(struct dmo_attrs *a, struct change *c, struct dmo_attr_range *r
 	put_by(c, r);
 }
 
-/* Where a range holds both page - 1 and page, makes it end before page and another begin there. */
-static void split_at(struct dmo_attrs *a, struct change *c, u64 page)
+/* Makes r, which holds both page - 1 and page, end before page. Returns the range that begins there now. */
+static struct dmo_attr_range *split(struct dmo_attrs *a, struct change *c, struct dmo_attr_range *r, u64 page)
 {
-	struct dmo_attr_range *r = entry(dmo_it_floor(&a->tree, page));
-	u64 last;
+	u64 last = r->node.last;
 
-	if (!r || r->node.start == page || r->node.last < page)
-		return;
-	last = r->node.last;
 	dmo_it_resize(&r->node, r->node.start, page - 1);
-	add(a, c, page, last, &r->value, r, entry(dmo_it_succ(&r->node)));
+	return add(a, c, page, last, &r->value, r, entry(dmo_it_succ(&r->node)));
+}
+
+/* No range crosses either end of the change any more, and c->right is the first range in it or after it. */
+static void split_ends(struct dmo_attrs *a, struct change *c)
+{
+	if (c->at && c->at != c->right) {
+		c->right = split(a, c, c->at, c->first);
+		if (c->split_last == c->at)
+			c->split_last = c->right;
+	}
+	if (c->split_last)
+		split(a, c, c->split_last, c->last + 1);
 }
 
 /* Joins left and right where they touch and are equal. Returns the range that ends where right did. */
@@ -306,8 +323,7 @@ static struct dmo_attr_range *rewrite_piece(struct dmo_attrs *a, struct change *
 /* Both ends are at boundaries: gives every piece of [c->first, c->last] its new value and joins as it goes. */
 static void rewrite(struct dmo_attrs *a, struct change *c)
 {
-	struct dmo_attr_range *left = c->first ? entry(dmo_it_floor(&a->tree, c->first - 1)) : NULL;
-	struct dmo_attr_range *r = entry(left ? dmo_it_succ(&left->node) : dmo_it_lowest(&a->tree)), *next;
+	struct dmo_attr_range *left = c->left, *r = c->right, *next;
 	u64 at = c->first, end = 0;
 
 	for (; at <= c->last; at = end + 1) {
@@ -329,8 +345,12 @@ static void rewrite(struct dmo_attrs *a, struct change *c)
 
 static int change(struct dmo_attrs *a, const struct dmo_mem *mem, struct change *c)
 {
-	int err = c->first > c->last ? -EINVAL : weigh(a, c);
+	int err;
 
+	if (c->first > c->last)
+		return -EINVAL;
+	locate(a, c);
+	err = weigh(c);
 	if (err || !c->differs)
 		return err;
 	if (c->added > 0 && a->tree.count + (u64)c->added > DMO_ATTR_RANGES_MAX)
@@ -338,9 +358,7 @@ static int change(struct dmo_attrs *a, const struct dmo_mem *mem, struct change 
 	err = reserve(c, mem);
 	if (err)
 		return err;
-	split_at(a, c, c->first);
-	if (c->last != DMO_PAGE_OPEN)
-		split_at(a, c, c->last + 1);
+	split_ends(a, c);
 	rewrite(a, c);
 	release(c, mem);
 	a->gen++;
@@ -378,6 +396,16 @@ void dmo_attrs_truncate(struct dmo_attrs *a, const struct dmo_mem *mem, u64 page
 			dmo_free(mem, r, sizeof(*r));
 		}
 	}
+}
+
+/* The range that holds page, or NULL; in *next the first that begins after it. */
+static struct dmo_attr_range *range_at(const struct dmo_attrs *a, u64 page, struct dmo_attr_range **next)
+{
+	struct dmo_itnode *floor, *above;
+
+	dmo_it_around(&a->tree, page, &floor, &above);
+	*next = entry(above);
+	return floor && floor->last >= page ? range_of(floor) : NULL;
 }
 
 void dmo_attrs_get(const struct dmo_attrs *a, u64 page, struct dmo_attr *out, u64 *run_last)
