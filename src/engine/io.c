@@ -308,7 +308,7 @@ static int read_part(struct eng_object *obj, const struct part *p, char *buf)
 		else
 			err = read_backing(obj, buf, at, end);
 		if (err)
-			return err;
+			return err == -ENODEV ? -EIO : err;	/* only pages that are dirty there are read there */
 		buf += end - at;
 		at = end;
 	}
@@ -499,6 +499,23 @@ static int write_backing(struct eng_file *f, const char *buf, u64 start, u64 end
 	return 0;
 }
 
+#define WRITE_BACKING 1
+
+/*
+ * The device died with the newest bytes of the part's pages, and lost.c has not come here yet. Pages that are wholly
+ * overwritten need them no longer: the copy loses them. WRITE_BACKING or -EIO.
+ */
+static int leave_lost(struct eng_object *obj, struct dmo_copy *copy, const struct part *p)
+{
+	if (!page_aligned(obj, p))
+		return -EIO;
+	pthread_mutex_lock(&obj->lock);
+	dmo_bits_clear(dmo_rows_row(&copy->rows, DMO_VALID), p->first, p->count);
+	dmo_bits_clear(dmo_rows_row(&copy->rows, DMO_DIRTY), p->first, p->count);
+	pthread_mutex_unlock(&obj->lock);
+	return WRITE_BACKING;
+}
+
 /* One block's share of a write. *stop: how far it came. */
 static int write_part(struct eng_file *f, const struct part *p, const char *buf, u64 *stop)
 {
@@ -519,7 +536,9 @@ static int write_part(struct eng_file *f, const struct part *p, const char *buf,
 			end = p->end;
 		if (copy)
 			err = eng_copy_bytes(copy, DMO_COPY_IN, at - base, end - at, (void *)buf);
-		else
+		if (copy && err == -ENODEV)
+			err = leave_lost(obj, copy, &(struct part){ p->index, at, end, page, n });
+		if (!copy || err == WRITE_BACKING)
 			err = write_backing(f, buf, at, end);
 		if (!err) {
 			buf += end - at;

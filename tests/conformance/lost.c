@@ -195,7 +195,10 @@ END_TEST
 START_TEST(query_marks_lost_pages)
 {
 	struct scene s = lose();
+	uint64_t end = now_ms() + 5000;
 
+	while (!(obj_extent(s.fd, FIRST * PAGE).flags & DMO_EXT_LOST) && now_ms() < end)
+		sleep_ms(1);
 	ck_assert(obj_extent(s.fd, FIRST * PAGE).flags & DMO_EXT_LOST);
 	ck_assert(!(obj_extent(s.fd, 0).flags & DMO_EXT_LOST));
 }
