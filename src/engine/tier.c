@@ -277,7 +277,7 @@ static int through_window(struct batch *b, struct dmo_copy *copy, unsigned first
 	u64 base = copy->block->index << DMO_BLOCK_SHIFT;
 	int err = 0;
 
-	*used = b->dev->ops->window != NULL;
+	*used = b->dev->ops->window && !b->dev->inject;	/* injected failures are the copy engine's */
 	while (count && !err && *used) {
 		u64 offset = base + ((u64)first << DMO_PAGE_SHIFT), bytes;
 		u32 frame;
