@@ -21,6 +21,7 @@
 #define LOOK_MAX	32	/* copies looked at for one victim */
 #define WAIT_MS		10
 #define WAITS_MAX	20
+#define RETRY_MS	100	/* of the evictor, when it gave up above the upper watermark */
 
 /* ---- the list -------------------------------------------------------------------------------------------- */
 
@@ -50,12 +51,13 @@ static struct eng_object *object_of(const struct dmo_copy *c)
 	return dmo_container_of(c->block->object, struct eng_object, core);
 }
 
-/* May c go? dev->lock and its object's lock held. One that was used moves to the hot end. */
+/* May c go? dev->lock and its object's lock held. One that was used, or prefetched, moves to the hot end. */
 static bool may_go(struct eng_device *dev, struct dmo_copy *c, unsigned look)
 {
 	if (c->pins || c->block->state != DMO_BLOCK_IDLE || c->block->io || object_of(c)->barrier)
 		return false;
-	if (look < LOOK_MAX / 2 && eng_block_accessed(c->block, dev)) {
+	if (look < LOOK_MAX / 2 && (eng_block_accessed(c->block, dev) || c->owed)) {
+		c->owed = false;
 		c->accessed = dev->core.clock;
 		dmo_list_remove(&c->lru);
 		dmo_list_append(&dev->core.lru, &c->lru);
@@ -286,16 +288,22 @@ static bool all_pinned(struct eng_device *dev)
 	return pinned;
 }
 
-static void wait_for_memory(struct eng_device *dev)
+/* dev->lock held. ETIMEDOUT, or 0 when memory was freed or the evictor has something to do. */
+static int timed_wait(struct eng_device *dev, unsigned ms)
 {
 	struct timespec until;
 
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += WAIT_MS * 1000000L;
+	until.tv_nsec += ms * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
+	return pthread_cond_timedwait(&dev->cond, &dev->lock, &until);
+}
+
+static void wait_for_memory(struct eng_device *dev)
+{
 	pthread_mutex_lock(&dev->lock);
-	pthread_cond_timedwait(&dev->cond, &dev->lock, &until);
+	timed_wait(dev, WAIT_MS);
 	pthread_mutex_unlock(&dev->lock);
 }
 
@@ -359,7 +367,10 @@ static void *evictor(void *arg)
 	pthread_mutex_lock(&dev->lock);
 	while (!dev->stop) {
 		if (!dev->evict_now) {
-			pthread_cond_wait(&dev->cond, &dev->lock);
+			if (!dmo_policy_above_high(&dev->core))
+				pthread_cond_wait(&dev->cond, &dev->lock);
+			else	/* everything was busy, or the store refused: again in a while */
+				dev->evict_now = timed_wait(dev, RETRY_MS) == ETIMEDOUT;
 			continue;
 		}
 		dev->evict_now = false;
