@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define LANES_MAX 8
+#define ROUNDS	8	/* of a migration whose pages are evicted again */
 
 struct range {
 	struct eng_file *file;
@@ -35,14 +36,21 @@ struct lane {
 	struct range *range;
 };
 
+/* The range's pages of a block. */
+static void cut(const struct range *r, u64 index, unsigned *first, unsigned *count)
+{
+	u64 base = index * DMO_BLOCK_PAGES, end = base + DMO_BLOCK_PAGES - 1;
+
+	*first = r->first > base ? r->first - base : 0;
+	*count = (r->last < end ? r->last : end) - base - *first + 1;
+}
+
 static int move_block(struct range *r, u64 index)
 {
-	u64 base = index * DMO_BLOCK_PAGES;
-	u64 lo = r->first > base ? r->first : base;
-	u64 hi = r->last < base + DMO_BLOCK_PAGES - 1 ? r->last : base + DMO_BLOCK_PAGES - 1;
-	struct eng_access a = { .obj = r->file->obj, .dev = r->dev, .page = lo, .whole = true, .first = lo - base,
-				.count = hi - lo + 1, .no_wait = true, .cancel = r->cancel };
+	struct eng_access a = { .obj = r->file->obj, .dev = r->dev, .whole = true, .no_wait = true, .cancel = r->cancel };
 
+	cut(r, index, &a.first, &a.count);
+	a.page = index * DMO_BLOCK_PAGES + a.first;
 	if (r->cancel && atomic_load(r->cancel))
 		return -EINTR;
 	if (!r->dev)
@@ -156,11 +164,70 @@ static int target(struct eng_file *f, const struct dmo_migrate *m, struct eng_de
 	return *dev ? 0 : -ENODEV;
 }
 
+/* The first block of the range of which the device does not hold every page; one past the last where it does. */
+static u64 first_missing(struct range *r)
+{
+	struct eng_object *obj = r->file->obj;
+	u64 index = r->first / DMO_BLOCK_PAGES, pages;
+
+	pthread_mutex_lock(&obj->lock);
+	pages = (obj->core.size + DMO_PAGE_SIZE - 1) >> DMO_PAGE_SHIFT;
+	if (r->last >= pages)		/* cut off meanwhile */
+		r->last = pages > r->first ? pages - 1 : r->first;
+	for (; index <= r->last / DMO_BLOCK_PAGES && index * DMO_BLOCK_PAGES < pages; index++) {
+		struct dmo_block *b = dmo_block_find(&obj->core, index);
+		struct dmo_copy *c = b ? dmo_block_copy(b, &r->dev->core) : NULL;
+		unsigned first, count;
+
+		cut(r, index, &first, &count);
+		if (!c || !dmo_bits_all(dmo_copy_bits(c, DMO_VALID), first, count))
+			break;
+	}
+	if (index * DMO_BLOCK_PAGES >= pages)
+		index = r->last / DMO_BLOCK_PAGES + 1;
+	pthread_mutex_unlock(&obj->lock);
+	return index;
+}
+
+/* Moves the range, again where the beginning was evicted while the end came. */
+static void move_until_there(struct range *r)
+{
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		u64 missing;
+
+		move_range(r);
+		if (r->error || !r->dev)
+			return;
+		missing = first_missing(r);
+		if (missing > r->last / DMO_BLOCK_PAGES)
+			return;
+		r->next = r->failed = missing;
+	}
+	r->error = -ENOSPC;
+}
+
+/* More than the device may hold would push its own beginning out again: it is cut. False: so it was. */
+static bool cut_to_limit(struct range *r)
+{
+	u64 limit;
+
+	pthread_mutex_lock(&r->dev->lock);
+	limit = r->dev->core.limit;
+	pthread_mutex_unlock(&r->dev->lock);
+	if (r->last - r->first < limit)
+		return true;
+	r->last = r->first + (limit ? limit - 1 : 0);
+	r->error = limit ? 0 : -ENOSPC;
+	r->failed = r->first / DMO_BLOCK_PAGES;
+	return false;
+}
+
 int eng_migrate(struct eng_file *f, struct dmo_migrate *m, const struct eng_cred *cred, const atomic_bool *cancel)
 {
 	struct eng_object *obj = f->obj;
 	struct range r = { .file = f, .cancel = cancel, .first = m->offset >> DMO_PAGE_SHIFT };
 	u64 end, size;
+	bool fits;
 	int err = f->reads ? eng_object_track(obj) : -EACCES;
 
 	m->done = 0;
@@ -181,14 +248,17 @@ int eng_migrate(struct eng_file *f, struct dmo_migrate *m, const struct eng_cred
 		return 0;
 	r.last = (end - 1) >> DMO_PAGE_SHIFT;
 	r.next = r.first / DMO_BLOCK_PAGES;
-	move_range(&r);
+	fits = r.dev ? cut_to_limit(&r) : true;
+	move_until_there(&r);
+	if (!fits && end > (r.last + 1) << DMO_PAGE_SHIFT)
+		end = (r.last + 1) << DMO_PAGE_SHIFT;
 	m->done = end - m->offset;
 	if (r.error && (r.failed << DMO_BLOCK_SHIFT) > m->offset)
 		m->done = (r.failed << DMO_BLOCK_SHIFT) - m->offset;
 	else if (r.error)
 		m->done = 0;
-	m->error = r.error;
-	return r.error;
+	m->error = r.error || fits ? r.error : -ENOSPC;
+	return m->error;
 }
 
 /* ---- asynchronous ------------------------------------------------------------------------------------------------ */

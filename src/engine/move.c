@@ -255,12 +255,25 @@ static int carry_out(struct eng_access *a, struct dmo_plan *plan)
 	dmo_plan_commit(plan);
 	copy = dmo_block_copy(plan->block, &a->dev->core);
 	eng_copy_touch(copy);
+	copy->owed = a->whole;
 	if (a->pin)
 		copy->pins++;
 	err = enter_steps(a, plan);
 	if (err && a->pin)
 		copy->pins--;
 	return err;
+}
+
+/* Does another device hold some of the pages that are owed, which are to be in one place? */
+static bool held_elsewhere(const struct eng_access *a, const struct dmo_block *b)
+{
+	struct dmo_attr attr;
+
+	dmo_attrs_get(&a->obj->core.attrs, a->page, &attr, NULL);
+	for (struct dmo_copy *c = b->copies; c && !(attr.flags & DMO_ATTR_READ_MOSTLY); c = c->next)
+		if (c->dev != &a->dev->core && dmo_bits_any_in(dmo_copy_bits(c, DMO_VALID), a->first, a->count))
+			return true;
+	return false;
 }
 
 static void fill_plan(const struct eng_access *a, struct dmo_block *b, bool narrow, struct dmo_plan *plan)
@@ -278,7 +291,7 @@ static void fill_plan(const struct eng_access *a, struct dmo_block *b, bool narr
 	}
 	plan->block = b;
 	plan->dev = &a->dev->core;
-	plan->write = a->write;
+	plan->write = a->write || (a->whole && held_elsewhere(a, b));
 	plan->map_write = true;
 	plan->first = w.first;
 	plan->count = w.count;
