@@ -100,8 +100,14 @@ static void watch(int pipe_fd, pid_t parent)
 /* Signals that are meant for the service pass it by; the two that it waits for stay pending until it does. */
 static void prepare(void)
 {
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	sigset_t set;
 
+	/* Who waits for the end of the service's output must not wait for ours. */
+	for (int fd = 0; null >= 0 && fd < 3; fd++)
+		dup2(null, fd);
+	if (null > 2)
+		close(null);
 	setsid();
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);

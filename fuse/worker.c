@@ -32,7 +32,7 @@
 #include "log.h"
 #include "passthrough.h"
 
-#define IDLE_MAX 4
+#define IDLE_MAX 16
 #define STACK_SIZE (256u << 10)
 
 struct fs_workers {
