@@ -35,6 +35,7 @@ struct fs {
 	struct fs_workers *workers;
 	struct fs_calls *calls;
 	struct fs_inodes inodes;
+	dev_t dev;		/* the mount's, as stat(2) shows it */
 	int proc_fd;		/* /proc/self/fd: opens an O_PATH descriptor again, for I/O */
 	bool privileged;	/* root: acts for any caller */
 	bool read_only;		/* the store or the mount is */

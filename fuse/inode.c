@@ -275,6 +275,30 @@ void fs_inodes_each(struct fs *fs, void (*fn)(struct fs_inode *inode, void *arg)
 	}
 }
 
+struct wanted {
+	ino_t number;
+	struct fs_inode *found;
+};
+
+/* The table's lock is held. */
+static void match_number(struct fs_inode *inode, void *arg)
+{
+	struct wanted *wanted = arg;
+
+	if (wanted->found || !inode->obj || fs_inode_number(inode->fs, inode->dev, inode->ino) != wanted->number)
+		return;
+	inode->holds++;
+	wanted->found = inode;
+}
+
+struct eng_object *fs_inode_find_object(struct fs *fs, ino_t number)
+{
+	struct wanted wanted = { .number = number };
+
+	fs_inodes_each(fs, match_number, &wanted);
+	return wanted.found ? wanted.found->obj : NULL;
+}
+
 /* The first inode from bucket *b on that the kernel still refers to. */
 static struct fs_inode *next_known(struct fs_inodes *t, size_t *b)
 {

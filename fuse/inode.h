@@ -80,6 +80,9 @@ void fs_inode_forget(struct fs *fs, struct fs_inode *inode, uint64_t count);
 void fs_inode_get(void *arg);
 void fs_inode_put(void *arg);
 
+/* The object of the inode with that number as the mount shows it, held as by fs_inode_get; NULL: none known. */
+struct eng_object *fs_inode_find_object(struct fs *fs, ino_t number);
+
 /* Opens the file anew; a new descriptor or -errno. */
 int fs_inode_reopen(struct fs_inode *inode, int flags);
 /* The shared descriptor for I/O, opened if need be; -errno where writing is wanted and can't be had. */

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "call.h"
@@ -106,7 +107,8 @@ static int add_devices(struct fs *fs)
 static int start_engine(struct fs *fs)
 {
 	struct eng_config config = {
-		.fs = &fs_notify_ops, .read_only = fs->read_only, .store_advice = true, .io = fs->opt->io,
+		.fs = &fs_notify_ops, .read_only = fs->read_only, .passthrough = fs->privileged, .store_advice = true,
+		.io = fs->opt->io,
 	};
 	int rc = eng_create(&config, &fs->eng);
 
@@ -140,8 +142,11 @@ static int start_serving(struct fs *fs, pthread_t *main_thread)
 
 	if (rc)
 		return rc;
-	if (!fs_mount_find(fs->opt->mountpoint, &id))
+	if (!fs_mount_find(fs->opt->mountpoint, &id)) {
+		fs->dev = makedev(id.major, id.minor);
 		fs_watchdog_guard(fs->opt->mountpoint, &id);
+	}
+	fs_notify_start(fs);
 	rc = fs_workers_start(fs, on_connection_end, main_thread);
 	if (rc) {
 		fs_log(LOG_ERR, "no threads: %s", strerror(-rc));

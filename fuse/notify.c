@@ -52,12 +52,25 @@ static void poll_forget(void *handle)
 	fuse_pollhandle_destroy(handle);
 }
 
+static struct fs *the_mount;
+
+void fs_notify_start(struct fs *fs)
+{
+	the_mount = fs;
+}
+
+static struct eng_object *find_mapped(dev_t dev, ino_t ino)
+{
+	return the_mount && dev == the_mount->dev ? fs_inode_find_object(the_mount, ino) : NULL;
+}
+
 const struct eng_fs_ops fs_notify_ops = {
 	.revoke = revoke,
 	.attr_changed = attr_changed,
 	.open_backing = open_backing,
 	.inode_get = fs_inode_get,
 	.inode_put = fs_inode_put,
+	.find_mapped = find_mapped,
 	.poll_notify = poll_notify,
 	.poll_forget = poll_forget,
 	.log = fs_log_line,
