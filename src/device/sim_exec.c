@@ -87,6 +87,7 @@ static struct sim_run *start_next(struct sim_exec *exec)
 		free(batch);
 	}
 	as->running = true;
+	run->seq = ++as->started;
 	return run;
 }
 
@@ -111,6 +112,8 @@ static int call_guarded(struct sim_lane *lane, struct sim_run *run, unsigned par
 	lane->stream_left = 0;
 	lane->stream_ahead = 0;
 	lane->stream_count = 0;
+	lane->stream_asked = false;
+	lane->stream_alone = false;
 	sim_guard_enter(&lane->guard);
 	if (sigsetjmp(lane->guard.env, 0)) {
 		lane->fail_va = lane->lease_va + (lane->guard.fault - lane->guard.start);
@@ -136,6 +139,7 @@ static void plan(struct sim_lane *lane, struct sim_run *run)
 	atomic_store(&run->va, 0);
 	atomic_store(&run->faults, 0);
 	atomic_store(&run->waited, 0);
+	atomic_store(&run->asked, 0);
 	atomic_store(&run->status, atomic_load(&exec->lost) ? -EIO : 0);
 	run->op = sim_op_find(run->cmd.op);
 	if (!run->op)

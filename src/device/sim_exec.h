@@ -28,7 +28,8 @@
 #define SIM_TLB		64
 #define SIM_LOCAL	32768u		/* floats in each of a lane's local buffers */
 #define SIM_LOCALS	3
-#define SIM_STREAM	16		/* pieces of a stream that the link has been asked for */
+#define SIM_STREAM	16		/* pieces of a stream that the link has been asked for ... */
+#define SIM_PIECE	(64u << 10)	/* ... of so many bytes */
 
 struct sim_exec;
 struct sim_as;
@@ -53,7 +54,9 @@ struct sim_run {
 	struct dmo_command cmd;
 	unsigned parts, given;		/* given: under exec.lock */
 	uint64_t unit, units;		/* set by plan: size of a unit of work, and how many */
+	uint64_t seq;			/* its number in the address space */
 	uint64_t start;			/* ns */
+	atomic_uint asked;		/* parts that have asked the link for all they stream */
 	atomic_uint left;		/* parts that are not over */
 	atomic_int status;		/* the first error */
 	_Atomic uint64_t va;		/* ... and where */
@@ -63,6 +66,18 @@ struct sim_run {
 	uint64_t result[2];
 	float *scratch;			/* each part's sums; kept for the next command */
 	size_t scratch_size;		/* bytes */
+};
+
+/* Bytes on their way over the link. */
+struct sim_arrival {
+	uint64_t bytes, at;
+};
+
+/* What the link was asked for on behalf of a command that has not begun. */
+struct sim_ahead {
+	uint64_t seq;			/* the command's */
+	unsigned head, count;
+	struct sim_arrival arrivals[SIM_STREAM];
 };
 
 struct sim_batch {
@@ -82,6 +97,8 @@ struct sim_as {
 	struct sim_as *all_next;	/* every one ever made */
 	struct sim_batch *head, **tail;
 	bool running, live;
+	uint64_t started;		/* commands that have begun; the last one's seq */
+	struct sim_ahead ahead;
 	struct sim_run run;		/* used by lanes while running */
 };
 
@@ -89,11 +106,6 @@ struct sim_tlb_entry {
 	struct sim_as *as;
 	uint64_t generation;
 	struct sim_run_of_pages run;
-};
-
-/* Bytes of a stream on their way. */
-struct sim_arrival {
-	uint64_t bytes, at;
 };
 
 struct sim_lane {
@@ -113,6 +125,8 @@ struct sim_lane {
 	uint64_t paid_va, paid_end;	/* bytes that have come over the link for this command */
 	uint64_t stream_left;		/* bytes that the command will go on streaming */
 	uint64_t stream_ahead;		/* of them asked for */
+	bool stream_asked;		/* for all of them */
+	bool stream_alone;		/* nothing, or nothing more, was asked for ahead of the command */
 	unsigned stream_head, stream_count;
 	struct sim_arrival stream[SIM_STREAM];
 	unsigned spin_ns;
@@ -174,6 +188,16 @@ void sim_exec_lose(struct sim_exec *exec);
 
 /* Returns when no lane uses a translation of [va, end) that is older than this call. */
 void sim_as_sync(struct sim_as *as, uint64_t va, uint64_t end);
+
+/* ---- streams across commands (sim_ahead.c) ---------------------------------------------------------------- */
+
+/*
+ * Asks the link for the first bytes of what a command behind run will stream, where that is remote. Called when run
+ * has asked for all of its own, so that the link does not idle between two commands.
+ */
+void sim_ahead_ask(struct sim_run *run);
+/* Takes up to *bytes of what was asked for ahead of run: when they arrive, and in *bytes how many. False: none left. */
+bool sim_ahead_take(struct sim_run *run, uint64_t *bytes, uint64_t *at);
 
 /* ---- memory, for commands (sim_lease.c) ------------------------------------------------------------------ */
 

@@ -14,8 +14,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define REMOTE_PIECE	(64u << 10)	/* a remote lease is no longer: work starts when the first bytes are there */
-#define STREAM_AHEAD	(1u << 20)	/* bytes of a stream that are asked for before they are needed */
+#define STREAM_AHEAD	((uint64_t)SIM_STREAM * SIM_PIECE)	/* bytes of a stream that are asked for before they are needed */
 #define SLICE_NS	10000000	/* how long a lane sleeps before it looks whether it is still wanted */
 
 /* ---- the lease --------------------------------------------------------------------------------------- */
@@ -168,25 +167,37 @@ static int take_fault(struct sim_lane *lane, uint64_t va, uint64_t rest, bool wr
 
 /* ---- the link ------------------------------------------------------------------------------------------ */
 
-static void ask_for(struct sim_lane *lane, uint64_t bytes)
+/* When bytes that are asked for now, or were asked for ahead of the command, arrive; it may be fewer. */
+static uint64_t ask(struct sim_lane *lane, uint64_t *bytes)
 {
-	unsigned slot = (lane->stream_head + lane->stream_count++) % SIM_STREAM;
+	uint64_t at;
 
-	lane->stream[slot].bytes = bytes;
-	lane->stream[slot].at = sim_link_reserve(lane->exec->link, SIM_LINK_IN, bytes);
-	lane->stream_ahead += bytes;
+	if (!lane->stream_alone && sim_ahead_take(lane->run, bytes, &at))
+		return at;
+	lane->stream_alone = true;
+	return sim_link_reserve(lane->exec->link, SIM_LINK_IN, *bytes);
 }
 
-/* Keeps the link busy with what the stream will need. */
+static void ask_for(struct sim_lane *lane, uint64_t bytes)
+{
+	struct sim_arrival *arrival = &lane->stream[(lane->stream_head + lane->stream_count++) % SIM_STREAM];
+
+	arrival->bytes = bytes < SIM_PIECE ? bytes : SIM_PIECE;
+	arrival->at = ask(lane, &arrival->bytes);
+	lane->stream_ahead += arrival->bytes;
+}
+
+/* Keeps the link busy with what the stream will need, then with what the next command will. */
 static void top_up(struct sim_lane *lane)
 {
-	uint64_t bytes;
-
 	while (lane->stream_count < SIM_STREAM && lane->stream_ahead < STREAM_AHEAD &&
-	       lane->stream_ahead < lane->stream_left) {
-		bytes = lane->stream_left - lane->stream_ahead;
-		ask_for(lane, bytes < REMOTE_PIECE ? bytes : REMOTE_PIECE);
-	}
+	       lane->stream_ahead < lane->stream_left)
+		ask_for(lane, lane->stream_left - lane->stream_ahead);
+	if (lane->stream_asked || lane->stream_ahead < lane->stream_left)
+		return;
+	lane->stream_asked = true;
+	if (atomic_fetch_add(&lane->run->asked, 1) + 1 == lane->run->parts)
+		sim_ahead_ask(lane->run);
 }
 
 /* When the next bytes of the stream are there. */
@@ -307,7 +318,7 @@ int sim_lease(struct sim_lane *lane, uint64_t va, uint64_t want, uint64_t rest, 
 		if (!run->remote)
 			break;
 		paid = paid_for(lane, va);
-		*got = shorter(*got, paid ? paid : REMOTE_PIECE);
+		*got = shorter(*got, paid ? paid : SIM_PIECE);
 		if (paid || !pay(lane, va, *got, flags))
 			break;
 	}

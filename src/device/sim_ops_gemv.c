@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define UNIT		(256u << 10)	/* bytes of W */
+#define UNIT		(1u << 20)	/* bytes of W; shorter ones make memory slower */
 #define SPLIT_FROM	(256u << 10)
 #define STRIP		(SIM_LOCAL / 4)	/* columns, where y does not fit local memory */
 
@@ -102,19 +102,20 @@ static int read_x(struct sim_lane *lane, const struct gemv *g, uint64_t first, u
 			count * sizeof(float));
 }
 
-/* Units of whole rows, as many for each part, of about UNIT bytes. */
-static void cut_rows(struct sim_run *run, const struct gemv *g, uint64_t rows_max)
+static uint64_t divide_up(uint64_t a, uint64_t b)
 {
-	uint64_t bytes = g->rows * g->cols * sizeof(float), unit = g->cols ? UNIT / (g->cols * sizeof(float)) : rows_max;
-	unsigned parts;
+	return a / b + !!(a % b);
+}
 
-	unit = sim_min(unit ? unit : 1, rows_max);
-	sim_cut(run, g->rows, unit, bytes >= SPLIT_FROM ? 0 : UINT64_MAX);
-	parts = run->parts;
-	if (parts < 2)
-		return;
-	run->units = (run->units + parts - 1) / parts * parts;
-	sim_cut(run, g->rows, (g->rows + run->units - 1) / run->units, 0);
+/* Units of whole rows, as many for each part, of UNIT bytes or less where rows are not longer. */
+static void cut_rows(struct sim_run *run, const struct gemv *g)
+{
+	uint64_t bytes = g->rows * g->cols * sizeof(float), units, rows;
+	unsigned parts = bytes >= SPLIT_FROM ? run->as->exec->threads : 1;
+
+	units = divide_up(divide_up(bytes, parts), UNIT) * parts;
+	rows = sim_min(divide_up(g->rows, units ? units : 1), SIM_LOCAL);
+	sim_cut(run, g->rows, rows ? rows : 1, parts > 1 ? 0 : UINT64_MAX);
 }
 
 static int check(const struct gemv *g)
@@ -170,7 +171,7 @@ static int rows_plan(struct sim_run *run)
 		run->op = &sim_op_gemv_transpose;
 		return run->op->plan(run);
 	}
-	cut_rows(run, &g, SIM_LOCAL);
+	cut_rows(run, &g);
 	if (g.cols > SIM_LOCAL)
 		sim_cut(run, g.rows, 64, 0);
 	return 0;
@@ -246,7 +247,7 @@ static int sums_plan(struct sim_run *run)
 		sim_cut(run, g.cols, STRIP, 0);
 		return 0;
 	}
-	cut_rows(run, &g, SIM_LOCAL);
+	cut_rows(run, &g);
 	return get_scratch(run, g.cols ? g.cols : 1);
 }
 

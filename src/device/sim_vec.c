@@ -2,8 +2,8 @@
 /*
  * sim_vec.c - vectors of 16 floats, which the compiler cuts to what the CPU has
  *
- * Each function is compiled for several kinds of CPU and chosen when the program starts. Sanitizers don't get along
- * with that, so their builds have one version. What does not fill a vector goes through a padded copy of 16, by
+ * Each function is compiled for several kinds of CPU and chosen when the program starts. Sanitizers and older clangs don't
+ * get along with that, so their builds have one version. What does not fill a vector goes through a padded copy of 16, by
  * the same arithmetic.
  */
 #include "sim_vec.h"
@@ -20,7 +20,7 @@
 #endif
 #endif
 
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(SIM_SANITIZED)
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(SIM_SANITIZED) && !defined(__clang__)
 #define CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
 #else
 #define CLONES

@@ -556,6 +556,32 @@ START_TEST(remote_reads_pay_for_the_link)
 }
 END_TEST
 
+START_TEST(commands_in_a_row_pay_for_each_byte_once)
+{
+	static const uint64_t bytes = 2u << 20;
+	unsigned char *host = aligned_alloc(4096, 4 * bytes);
+	struct dmo_command commands[4];
+	uint64_t start;
+
+	fake_close(f);
+	f = fake_open("memory=32M,threads=2,link=64M");
+	fake_noise(host, 4 * bytes, 9);
+	ck_assert_int_eq(enter_remote(0, 2048, host), 0);
+	for (uint64_t i = 0; i < 4; i++) {
+		commands[i] = COMMAND(DMO_OP_CKSUM, VA(0) + i * bytes, bytes, 0, 0, 1);
+		commands[i].cookie = i;
+	}
+	start = fake_ms();
+	ck_assert_int_eq(f->ops->submit(f->as, commands, 4), 0);
+	for (uint64_t i = 0; i < 4; i++)
+		ck_assert_uint_eq(fake_wait(f, i).result[0], ref_cksum(host + i * bytes, bytes));
+	start = fake_ms() - start;
+	ck_assert_uint_ge(start, 124);
+	ck_assert_uint_lt(start, 1000);
+	free(host);
+}
+END_TEST
+
 START_TEST(a_chase_pays_the_latency_of_each_hop)
 {
 	uint64_t *host = aligned_alloc(4096, 4096), start;
@@ -608,6 +634,7 @@ static Suite *suite(void)
 	tcase_add_test(t, writing_a_remote_page_faults);
 	tcase_add_test(t, a_remote_page_that_vanishes_is_an_io_error);
 	tcase_add_test(t, remote_reads_pay_for_the_link);
+	tcase_add_test(t, commands_in_a_row_pay_for_each_byte_once);
 	tcase_add_test(t, a_chase_pays_the_latency_of_each_hop);
 	suite_add_tcase(s, t);
 	tcase_add_test(alone, other_bus_errors_go_to_whoever_handled_them);
