@@ -108,11 +108,18 @@ static int may_map(struct eng_object *obj)
 	return err ? err : eng_object_track(obj);
 }
 
+/* A fixed range that passes the device's addresses. */
+static bool out_of_range(const struct eng_device *dev, const struct dmo_map_op *op)
+{
+	return (op->flags & DMO_MAP_FIXED) && (op->va < dev->info.va_start || op->va > dev->info.va_end ||
+					       op->length > dev->info.va_end - op->va);
+}
+
 static int map_object(struct eng_ctx *ctx, struct eng_object *obj, const struct dmo_map_op *op, u64 *va)
 {
 	struct dmo_space_request r = { .object = obj, .va = op->va, .length = op->length, .offset = op->offset,
 				       .bits = op->bits, .prot = op->prot, .flags = op->flags };
-	int err = may_map(obj);
+	int err = out_of_range(ctx->dev, op) ? -ERANGE : may_map(obj);
 
 	if (err)
 		return err;
