@@ -242,7 +242,8 @@ static void dispatch(struct eng_req *req, struct eng_file *file, struct eng_ctx 
 		return;
 	}
 	*r = (struct request){ .req = req, .file = file, .ctx = ctx, .cred = *cred, .cmd = cmd };
-	memcpy(r->arg, in, in_size < size ? in_size : size);
+	if (in_size)
+		memcpy(r->arg, in, in_size < size ? in_size : size);
 	err = dmo_abi_check(cmd, r->arg, in_size, file ? DMO_ABI_OBJECT : DMO_ABI_CONTEXT, engine_of(r)->nr_devices);
 	if (err) {
 		free(r);
