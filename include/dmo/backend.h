@@ -122,10 +122,11 @@ struct dmo_backend_ops {
 	/*
 	 * Optional: a peer window. An address that the I/O tier may read files into and write them from, for pages
 	 * frames from frame on, while they are being migrated; NULL where there is none. Bytes that pass through it
-	 * are announced by link_pass, which returns when the link would have carried them.
+	 * are announced by link_pass, which returns when the link would have carried them: 0, or -errno where that
+	 * transfer failed, and what arrived must not be believed.
 	 */
 	void *(*window)(void *dev, uint32_t frame, uint32_t pages);
-	void (*link_pass)(void *dev, uint64_t bytes, enum dmo_copy_dir dir);
+	int (*link_pass)(void *dev, uint64_t bytes, enum dmo_copy_dir dir);
 
 	/* Optional: DMO_MEM_COHERENT only: where the CPU reads and writes a frame. */
 	void *(*cpu_address)(void *dev, uint32_t frame);

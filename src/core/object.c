@@ -37,7 +37,17 @@ static void block_free(struct dmo_block *b)
 	dmo_free(o->mem, b, sizeof(*b));
 }
 
-void dmo_object_fini(struct dmo_object *o)
+bool dmo_object_idle(const struct dmo_object *o)
+{
+	struct dmo_block *b;
+
+	for (u64 i = 0; (b = dmo_radix_next(&o->blocks, &i)); i++)
+		if (b->users || b->io || b->state != DMO_BLOCK_IDLE)
+			return false;
+	return true;
+}
+
+void dmo_object_forget_blocks(struct dmo_object *o)
 {
 	struct dmo_block *b;
 	u64 i = 0;
@@ -45,6 +55,12 @@ void dmo_object_fini(struct dmo_object *o)
 	DMO_BUG_ON(o->copies || o->rmap.count);
 	while ((b = dmo_radix_next(&o->blocks, &i)))
 		block_free(b);
+	o->lost = 0;
+}
+
+void dmo_object_fini(struct dmo_object *o)
+{
+	dmo_object_forget_blocks(o);
 	dmo_attrs_fini(&o->attrs, o->mem);
 }
 

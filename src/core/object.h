@@ -156,6 +156,10 @@ struct dmo_object {
 void dmo_object_init(struct dmo_object *o, const struct dmo_mem *mem, u64 size);
 /* All blocks must be without copies. */
 void dmo_object_fini(struct dmo_object *o);
+/* True when no block is claimed, used, or has reads and writes under way. */
+bool dmo_object_idle(const struct dmo_object *o);
+/* Forgets every block of an idle object without copies: the CPU may hold all of it, nothing else is known. */
+void dmo_object_forget_blocks(struct dmo_object *o);
 
 static inline struct dmo_block *dmo_block_find(const struct dmo_object *o, u64 index)
 {

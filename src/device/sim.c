@@ -241,15 +241,17 @@ static void *sim_op_window(void *handle, uint32_t frame, uint32_t pages)
 	return frame_address(handle, frame, pages);
 }
 
-static void sim_op_link_pass(void *handle, uint64_t bytes, enum dmo_copy_dir dir)
+static int sim_op_link_pass(void *handle, uint64_t bytes, enum dmo_copy_dir dir)
 {
 	struct sim_dev *dev = handle;
 	uint64_t at = 0;
+	int err = sim_copy_pass(&dev->copy);
 
 	if (dir == DMO_COPY_IN || dir == DMO_COPY_OUT)
 		at = sim_link_reserve(&dev->link, dir == DMO_COPY_IN ? SIM_LINK_IN : SIM_LINK_OUT, bytes);
 	if (at)
 		sim_wait_until(at);
+	return err;
 }
 
 static void *sim_op_cpu_address(void *handle, uint32_t frame)

@@ -355,6 +355,19 @@ void sim_copy_jobs(struct sim_copy *copy, struct dmo_copy_job *jobs)
 	pthread_mutex_unlock(&copy->lock);
 }
 
+int sim_copy_pass(struct sim_copy *copy)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&copy->lock);
+	if (copy->lost)
+		err = -ENODEV;
+	else if (copy->fail_in && !--copy->fail_in)
+		err = -EIO;
+	pthread_mutex_unlock(&copy->lock);
+	return err;
+}
+
 void sim_copy_fail(struct sim_copy *copy, uint64_t nth)
 {
 	pthread_mutex_lock(&copy->lock);

@@ -53,6 +53,8 @@ void sim_copy_destroy(struct sim_copy *copy);
 /* Takes a list of jobs, as dmo_backend_ops.copy. A small one may be done when this returns. */
 void sim_copy_jobs(struct sim_copy *copy, struct dmo_copy_job *jobs);
 /* The nth job from now fails with -EIO, its destination partly written. */
+/* A transfer through the window counts as a job: 0, -EIO where it was made to fail, -ENODEV. */
+int sim_copy_pass(struct sim_copy *copy);
 void sim_copy_fail(struct sim_copy *copy, uint64_t nth);
 /* From now on every job ends with -ENODEV. */
 void sim_copy_lose(struct sim_copy *copy);

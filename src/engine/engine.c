@@ -108,8 +108,10 @@ int eng_for_each_object(struct engine *eng, int (*visit)(struct eng_object *obj,
 
 static int clean_object(struct eng_object *obj, void *arg)
 {
-	int err = eng_clean_range(obj, 0, ~0ull);
+	int err = eng_object_backing(obj);
 
+	if (!err)
+		err = eng_clean_range(obj, 0, ~0ull);
 	if (!err && obj->fd_writes && fdatasync(obj->fd))
 		err = -errno;
 	return err;

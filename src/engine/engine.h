@@ -90,7 +90,8 @@ void eng_object_forgotten(struct eng_object *obj, bool unlinked);
 /* Frees an object that the engine does not keep (gets equal puts) and that nobody has open. Never waits. */
 void eng_object_destroy(struct eng_object *obj);
 
-/* flags: open(2)'s. fd: the caller's backing fd for this open, -1 for none; the caller closes it after eng_release. */
+/* flags: open(2)'s. fd: the caller's backing fd for this open, readable (and writable where flags say so); the caller closes
+   it after eng_release. */
 int eng_open(struct eng_object *obj, int fd, int flags, const struct eng_cred *cred, struct eng_file **file);
 void eng_release(struct eng_file *file);
 

@@ -242,10 +242,12 @@ static int begin_reads(struct eng_object *obj, u64 offset, u64 length, u32 flags
 }
 
 /* Reads the bytes of [start, end) that are at their newest in the backing file; past its end: zeros. */
-static int read_backing(struct eng_object *obj, char *buf, u64 start, u64 end)
+static int read_backing(struct eng_file *f, char *buf, u64 start, u64 end)
 {
+	int fd = f->fd >= 0 ? f->fd : f->obj->fd;
+
 	while (start < end) {
-		ssize_t n = pread(obj->fd, buf, end - start, start);
+		ssize_t n = pread(fd, buf, end - start, start);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -284,8 +286,9 @@ static unsigned same_source(struct dmo_block *b, unsigned page, unsigned end, st
 }
 
 /* One block's share of a read; the block can't move, so its rows are stable but for other reads' and writes'. */
-static int read_part(struct eng_object *obj, const struct part *p, char *buf)
+static int read_part(struct eng_file *f, const struct part *p, char *buf)
 {
+	struct eng_object *obj = f->obj;
 	u64 base = p->index << DMO_BLOCK_SHIFT, at = p->start;
 
 	while (at < p->end) {
@@ -306,7 +309,7 @@ static int read_part(struct eng_object *obj, const struct part *p, char *buf)
 		if (copy)
 			err = eng_copy_bytes(copy, DMO_COPY_OUT, at - base, end - at, buf);
 		else
-			err = read_backing(obj, buf, at, end);
+			err = read_backing(f, buf, at, end);
 		if (err)
 			return err == -ENODEV ? -EIO : err;	/* only pages that are dirty there are read there */
 		buf += end - at;
@@ -315,13 +318,13 @@ static int read_part(struct eng_object *obj, const struct part *p, char *buf)
 	return 0;
 }
 
-static int64_t read_parts(struct eng_object *obj, char *buf, u64 offset, u64 length)
+static int64_t read_parts(struct eng_file *f, char *buf, u64 offset, u64 length)
 {
 	struct part p;
 	int err;
 
 	FOR_EACH_PART(p, offset, length) {
-		err = read_part(obj, &p, buf + (p.start - offset));
+		err = read_part(f, &p, buf + (p.start - offset));
 		if (err)
 			return err;
 	}
@@ -368,7 +371,7 @@ int eng_read(struct eng_file *f, struct eng_req *r, void *buf, uint64_t offset, 
 	if (!err && !dirty)
 		return 1;
 	if (!err) {
-		int64_t got = read_parts(obj, buf, offset, length);
+		int64_t got = read_parts(f, buf, offset, length);
 
 		end_io(obj, offset, length);
 		eng_unpark(obj);
@@ -550,8 +553,10 @@ static int write_part(struct eng_file *f, const struct part *p, const char *buf,
 }
 
 /* The file grows to end where it was shorter: in the backing file as well, which device-dirty bytes don't reach. */
-static void grow(struct eng_object *obj, u64 end)
+static void grow(struct eng_file *f, u64 end)
 {
+	struct eng_object *obj = f->obj;
+	int fd = f->writes && f->fd >= 0 ? f->fd : obj->fd;
 	struct stat st;
 	bool longer;
 
@@ -560,7 +565,7 @@ static void grow(struct eng_object *obj, u64 end)
 	if (longer)
 		obj->core.size = end;
 	pthread_mutex_unlock(&obj->lock);
-	if (longer && !fstat(obj->fd, &st) && (u64)st.st_size < end && ftruncate(obj->fd, end))
+	if (longer && !fstat(fd, &st) && (u64)st.st_size < end && ftruncate(fd, end))
 		eng_log(obj->eng, LOG_ERR, "can't extend a file to %llu bytes: %s", (unsigned long long)end,
 			strerror(errno));
 }
@@ -584,7 +589,7 @@ static int64_t write_parts(struct eng_file *f, const char *buf, u64 offset, u64 
 			break;
 	}
 	if (stop > offset)
-		grow(f->obj, stop);
+		grow(f, stop);
 	return stop > offset ? (int64_t)(stop - offset) : err;
 }
 
@@ -737,14 +742,12 @@ void eng_write(struct eng_file *f, struct eng_req *r, const void *buf, uint64_t 
 
 static void run_again(struct eng_req *r)
 {
-	struct eng_object *obj = r->file->obj;
-
 	if (r->cancelled) {
 		finish(r, -EINTR);
 	} else if (r->op == REQ_WRITE) {
 		eng_write(r->file, r, r->buf, r->offset, r->length, r->flags);
 	} else if (eng_read(r->file, r, r->buf, r->offset, r->length, r->flags)) {
-		int err = read_backing(obj, r->buf, r->offset, r->offset + r->length);
+		int err = read_backing(r->file, r->buf, r->offset, r->offset + r->length);
 
 		finish(r, err ? err : (int64_t)r->length);
 	}

@@ -60,6 +60,28 @@ void eng_object_ref(struct eng_object *obj)
 		obj->eng->fs->inode_get(obj->inode);
 }
 
+/*
+ * Nobody works with the object and no context maps it: its fds are given back, so that a store of any size can be gone
+ * through. Where no device holds a page of it either it is as if no device ever had. obj->lock held.
+ */
+static void rest(struct eng_object *obj)
+{
+	if (obj->map)
+		munmap(obj->map, obj->map_length);
+	if (obj->fd >= 0)
+		close(obj->fd);
+	if (obj->direct_fd >= 0)
+		close(obj->direct_fd);
+	obj->map = NULL;
+	obj->fd = obj->direct_fd = -1;
+	if (obj->core.copies || obj->core.lost || !dmo_object_idle(&obj->core))
+		return;
+	dmo_object_forget_blocks(&obj->core);
+	obj->core.size = 0;
+	atomic_store(&obj->tracked, false);
+	atomic_store(&obj->ready, false);
+}
+
 /* Copies on devices keep the object by one reference for all of them. Returns how many references to drop besides. */
 static unsigned settle_copies(struct eng_object *obj)
 {
@@ -73,6 +95,8 @@ static unsigned settle_copies(struct eng_object *obj)
 		obj->copies_ref = false;
 		drop = 1;
 	}
+	if (atomic_load(&obj->refs) == 1 + drop + obj->copies_ref && !obj->mappings && !obj->barrier)
+		rest(obj);
 	pthread_mutex_unlock(&obj->lock);
 	return drop;
 }
@@ -150,16 +174,25 @@ static void wait_direct_writes(struct eng_object *obj)
 		usleep(20);
 }
 
+/* Under the lock: rest() may be about to change it for the last user. */
+static bool is_ready(struct eng_object *obj)
+{
+	bool ready;
+
+	pthread_mutex_lock(&obj->lock);
+	ready = atomic_load(&obj->ready);
+	pthread_mutex_unlock(&obj->lock);
+	return ready;
+}
+
 int eng_object_track(struct eng_object *obj)
 {
 	struct engine *eng = obj->eng;
 	struct stat st;
 	int err;
 
-	if (atomic_load(&obj->ready))
-		return 0;
 	err = eng_object_backing(obj);
-	if (err)
+	if (err || is_ready(obj))
 		return err;
 	atomic_store(&obj->tracked, true);
 	wait_direct_writes(obj);

@@ -104,6 +104,29 @@ static void mark_hole(struct eng_object *obj, struct dmo_extent *e)
 	}
 }
 
+/*
+ * A page that a device may write is dirty only if it did: the device's dirty bits are harvested, at the price of a fault at
+ * the next write. obj->lock held.
+ */
+static void settle_dirty(struct eng_object *obj, u64 first, u64 end)
+{
+	struct dmo_block *b;
+
+	for (u64 i = first / DMO_BLOCK_PAGES; (b = dmo_radix_next(&obj->core.blocks, &i)); i++) {
+		u64 pages[DMO_BITS_WORDS];
+
+		if (i * DMO_BLOCK_PAGES >= end)
+			return;
+		dmo_bits_copy(pages, dmo_block_bits(b, DMO_WMAPPED));
+		if (b->state == DMO_BLOCK_MOVING || !dmo_bits_any(pages))
+			continue;
+		b->users++;
+		if (!dmo_block_open(b))
+			eng_wprotect_pages(b, pages);
+		dmo_block_put(b);
+	}
+}
+
 /* The extent that begins at page. */
 static void extent_at(struct eng_object *obj, u64 page, u64 end, struct dmo_extent *e)
 {
@@ -140,8 +163,9 @@ int eng_query(struct eng_file *f, struct dmo_query *q)
 		eng_advice_load(obj);
 	pthread_mutex_lock(&obj->lock);
 	size = atomic_load(&obj->ready) ? obj->core.size : (u64)st.st_size;
-	pthread_mutex_unlock(&obj->lock);
 	end = (size + DMO_PAGE_SIZE - 1) >> DMO_PAGE_SHIFT;
+	settle_dirty(obj, page, end);
+	pthread_mutex_unlock(&obj->lock);
 	if (q->length && (q->offset + q->length + DMO_PAGE_SIZE - 1) >> DMO_PAGE_SHIFT < end)
 		end = (q->offset + q->length + DMO_PAGE_SIZE - 1) >> DMO_PAGE_SHIFT;
 	for (q->count = 0; q->count < room && page < end; q->count++) {

@@ -261,11 +261,16 @@ int eng_truncate(struct eng_object *obj, int fd, uint64_t size)
 		end_direct(obj);
 		return err;
 	}
+	eng_object_ref(obj);
+	err = eng_object_track(obj);
 	pthread_mutex_lock(&obj->lock);
 	if (obj->core.size < from)		/* longer: what a device wrote past the old end goes */
 		from = obj->core.size;
 	pthread_mutex_unlock(&obj->lock);
-	return change_range(obj, from, ~0ull, change_size, fd, &size);
+	if (!err)
+		err = change_range(obj, from, ~0ull, change_size, fd, &size);
+	eng_object_unref(obj);
+	return err;
 }
 
 struct falloc {
@@ -303,7 +308,11 @@ void eng_fallocate(struct eng_file *f, struct eng_req *r, int mode, uint64_t off
 			pthread_mutex_unlock(&obj->lock);
 			end = ~0ull;
 		}
-		r->result = change_range(obj, from, end, change_falloc, f->fd, &a);
+		eng_object_ref(obj);
+		r->result = eng_object_track(obj);
+		if (!r->result)
+			r->result = change_range(obj, from, end, change_falloc, f->fd, &a);
+		eng_object_unref(obj);
 	}
 	r->done(r);
 }
@@ -371,12 +380,10 @@ static void start_job(struct sync_job job)
 static int64_t run_fsync(struct sync_job *job)
 {
 	struct eng_object *obj = job->file->obj;
-	int fd = job->file->fd >= 0 ? job->file->fd : obj->fd, err = 0, seen;
+	int fd = job->file->fd, err = 0, seen;
 
-	if (atomic_load(&obj->tracked)) {
+	if (atomic_load(&obj->tracked))
 		eng_clean_range(obj, 0, ~0ull);		/* its error is among the write-back errors */
-		fd = obj->fd;
-	}
 	if (job->how ? fdatasync(fd) : fsync(fd))
 		err = -errno;
 	seen = eng_writeback_result(job->file);
@@ -396,7 +403,7 @@ static int64_t run_lseek(struct sync_job *job)
 
 	if (atomic_load(&obj->tracked))
 		err = eng_clean_range(obj, job->offset, ~0ull);
-	at = lseek(job->file->fd >= 0 ? job->file->fd : obj->fd, job->offset, job->how);
+	at = lseek(job->file->fd, job->offset, job->how);
 	if (at < 0)
 		return -errno;
 	return err ? err : at;

@@ -277,7 +277,7 @@ static int through_window(struct batch *b, struct dmo_copy *copy, unsigned first
 	u64 base = copy->block->index << DMO_BLOCK_SHIFT;
 	int err = 0;
 
-	*used = b->dev->ops->window && !b->dev->inject;	/* injected failures are the copy engine's */
+	*used = b->dev->ops->window != NULL;
 	while (count && !err && *used) {
 		u64 offset = base + ((u64)first << DMO_PAGE_SHIFT), bytes;
 		u32 frame;
@@ -336,6 +336,9 @@ static int transfer(struct dmo_copy *copy, unsigned first, unsigned count, bool 
 
 	if (atomic_load(&dev->lost))
 		return -ENODEV;
+	err = eng_object_backing(obj);
+	if (err)
+		return err;
 	if (out && !obj->fd_writes)
 		return -EROFS;
 	b.obj = obj;
@@ -345,8 +348,8 @@ static int transfer(struct dmo_copy *copy, unsigned first, unsigned count, bool 
 	err = through_window(&b, copy, first, count, &used);
 	if (!used && !err)
 		return through_bounce(&b, copy, first, count);
-	if (used && dev->ops->link_pass)
-		dev->ops->link_pass(dev->dev, bytes, out ? DMO_COPY_OUT : DMO_COPY_IN);
+	if (used && !err && dev->ops->link_pass)
+		err = dev->ops->link_pass(dev->dev, bytes, out ? DMO_COPY_OUT : DMO_COPY_IN);
 	atomic_fetch_add(out ? &dev->stats.bytes_to_host : &dev->stats.bytes_to_device, bytes);
 	return err;
 }
