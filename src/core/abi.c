@@ -316,7 +316,8 @@ static void touch(struct ranges *t, u64 va, u64 n, u64 size, u64 align, u32 how)
 	struct dmo_cmd_range *r = &t->out[t->count];
 	u64 bytes, end;
 
-	if (va & (align - 1) || __builtin_mul_overflow(n, size, &bytes) || __builtin_add_overflow(va, bytes, &end)) {
+	if (va & (align - 1) || __builtin_mul_overflow(n, size, &bytes) ||
+	    __builtin_add_overflow(va, bytes, &end)) {
 		t->bad = true;
 		return;
 	}
@@ -478,7 +479,9 @@ static const struct {
 	[DMO_OP_ARGMAX] = { 2, 0, argmax },
 };
 
-/* Checks c and collects its ranges, of which out has room for DMO_CMD_RANGES_MAX. Their number, or -EINVAL. */
+/*
+ * Checks c and collects its ranges, of which out has room for DMO_CMD_RANGES_MAX. Their number, or -EINVAL.
+ */
 static int collect(const struct dmo_command *c, struct dmo_cmd_range *out)
 {
 	struct ranges t = { out, 0, false };

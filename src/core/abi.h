@@ -7,9 +7,9 @@
  *
  * The checks, in this order; the first that fails gives the error:
  *
- *	-ENOTTY		another type than DMO_IOC_MAGIC, or a number that this side (object, context) doesn't have
- *	-EINVAL		the direction or the size of the request is not the number's; an array's count does not agree
- *			with the size, is 0 or above its maximum; the caller's buffer is shorter
+ *	-ENOTTY		another type than DMO_IOC_MAGIC, or a number that this side (object, context) has not
+ *	-EINVAL		the direction or the size of the request is not the number's; an array's count does not
+ *			agree with the size, is 0 or above its maximum; the caller's buffer is shorter
  *	-EINVAL		unknown flags, reserved fields that are not 0
  *	-ENODEV		a device number that is neither below ndevices nor HOST nor ANY
  *	-EOVERFLOW	offset + length (address + length) passes 2^63 - 1
@@ -24,12 +24,12 @@
  *	QUERY		offset a page, any length
  *	MIGRATE		pages, length may be 0
  *	PIN		pages, not 0			device not HOST, not ANY
- *	UNPIN		not looked at			nor is the device: the struct comes back as PIN filled it
+ *	UNPIN		not looked at			nor is the device: it may come back as PIN filled it
  *	EXPORT		pages, not 0
  *	MIRROR		pages, not 0			prot as for a map operation
  *	FAULT		any, not 0			prot as for a map operation
- *	MAP, UNMAP	see dmo_abi_check_map_op: the operations are checked one by one as they are carried out,
- *			because those before a bad one are to take effect
+ *	MAP, UNMAP	see dmo_abi_check_map_op: the operations are checked one by one as they are carried
+ *			out, because those before a bad one are to take effect
  *	INFO, KEY, WAIT	nothing more
  *
  * Locks: none; the calls read their arguments only. Requests are aligned to 8 bytes.

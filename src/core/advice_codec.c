@@ -256,7 +256,10 @@ static u64 get_number(struct reader *r)
 	return 0;
 }
 
-/* The number of each device of the table, or -1; its name is copied out, for the NUL that the form leaves away. */
+/*
+ * The number of each device of the table, or -1; its name is copied out, for the NUL that the form leaves
+ * away.
+ */
 struct known {
 	s32 number[DEVICES_MAX];
 	u32 count;
@@ -353,7 +356,8 @@ static void get_value(struct reader *r, const struct known *k, struct dmo_attr *
 }
 
 /* One range, which begins at or after *at; *at becomes the page after it. */
-static int get_range(struct reader *r, const struct known *k, struct dmo_attrs *a, const struct dmo_mem *mem, u64 *at)
+static int get_range(struct reader *r, const struct known *k, struct dmo_attrs *a, const struct dmo_mem *mem,
+		     u64 *at)
 {
 	u64 gap = get_number(r), length = get_number(r), first, last;
 	struct dmo_attr v;
@@ -369,7 +373,8 @@ static int get_range(struct reader *r, const struct known *k, struct dmo_attrs *
 	return dmo_attrs_set(a, mem, first, last, &v);
 }
 
-static int get_ranges(struct reader *r, const struct known *k, struct dmo_attrs *a, const struct dmo_mem *mem, u32 count)
+static int get_ranges(struct reader *r, const struct known *k, struct dmo_attrs *a, const struct dmo_mem *mem,
+		      u32 count)
 {
 	u64 at = 0;
 	int err = 0;

@@ -17,9 +17,14 @@
 
 /* The names of devices. */
 struct dmo_device_names {
-	/* The name of device number, NUL-terminated and shorter than DMO_NAME_MAX; NULL where there is none. */
+	/*
+	 * The name of device number, NUL-terminated and shorter than DMO_NAME_MAX; NULL where there is none.
+	 */
 	const char *(*name)(void *ctx, u32 device);
-	/* The number (below 64) of the device with that name, which is NUL-terminated; negative where there is none. */
+	/*
+	 * The number (below 64) of the device with that name, which is NUL-terminated; negative where there
+	 * is none.
+	 */
 	int (*number)(void *ctx, const char *name);
 	void *ctx;
 };

@@ -10,15 +10,15 @@
  *			       |------|		      |#######|		the gap to the right becomes a range
  *	right overlap	       |=======|	      |####|===|
  *			   |------|		  |#######|
- *	middle		|=============|		|===|#####|===|		the one case that splits one into three
+ *	middle		|=============|		|===|#####|===|		the one case that makes three of one
  *			    |-----|
  *	cover		   |==| |==|		   |##|#|##|		equal neighbours join: |#######|
  *			|-----------|
  *	undo		|===|#####|===|		|=============|		joins to the left and to the right
  *
  * How a change is made, so that it is all or nothing:
- *  1. locate() and weigh(): walk the pieces that will be, and count the ranges that the change adds and the nodes it
- *     needs on its way. Nothing is touched; -EINVAL and -ENOSPC come from here.
+ *  1. locate() and weigh(): walk the pieces that will be, and count the ranges that the change adds and the
+ *     nodes it needs on its way. Nothing is touched; -EINVAL and -ENOSPC come from here.
  *  2. reserve(): the nodes are allocated; -ENOMEM comes from here.
  *  3. split_ends(), rewrite() what lies between, join() what has become equal. None of these can fail.
  */
@@ -160,14 +160,18 @@ static s64 begins(const struct dmo_attr *left, const struct dmo_attr *right)
 }
 
 /* Moves the tally over a boundary; adds to c->added. */
-static void step(struct change *c, struct tally *t, const struct dmo_attr *before, const struct dmo_attr *after)
+static void step(struct change *c, struct tally *t, const struct dmo_attr *before,
+		 const struct dmo_attr *after)
 {
 	c->added += begins(t->after, after) - begins(t->before, before);
 	t->before = before;
 	t->after = after;
 }
 
-/* Walks on from the end of a piece: the range that begins at the page after it, or NULL; in *next the one after. */
+/*
+ * Walks on from the end of a piece: the range that begins at the page after it, or NULL; in *next the one
+ * after.
+ */
 static struct dmo_attr_range *piece_after(u64 end, struct dmo_attr_range *r, struct dmo_attr_range **next)
 {
 	if (r)
@@ -179,7 +183,7 @@ static int weigh(struct change *c)
 {
 	struct dmo_attr_range *r = c->at, *next = c->right;
 	struct tally t = { &none, &none };
-	struct dmo_attr values[2], *now = &values[0];	/* this piece's new value and the last one's, in turn */
+	struct dmo_attr values[2], *now = &values[0];	/* this piece's new value and the last's, in turn */
 	u64 end;
 
 	if (c->left && c->left->node.last + 1 >= c->first)
@@ -295,7 +299,9 @@ static struct dmo_attr_range *join(struct dmo_attrs *a, struct change *c, struct
 	return left;
 }
 
-/* Gives [first, last], which one range holds wholly (r) or none does, its new value; left ends before first. */
+/*
+ * Gives [first, last], which one range holds wholly (r) or none does, its new value; left ends before first.
+ */
 static struct dmo_attr_range *rewrite_piece(struct dmo_attrs *a, struct change *c, u64 first, u64 last,
 					    struct dmo_attr_range *r, struct dmo_attr_range *left,
 					    struct dmo_attr_range *right)
@@ -320,7 +326,9 @@ static struct dmo_attr_range *rewrite_piece(struct dmo_attrs *a, struct change *
 	return r;
 }
 
-/* Both ends are at boundaries: gives every piece of [c->first, c->last] its new value and joins as it goes. */
+/*
+ * Both ends are at boundaries: gives every piece of [c->first, c->last] its new value and joins as it goes.
+ */
 static void rewrite(struct dmo_attrs *a, struct change *c)
 {
 	struct dmo_attr_range *left = c->left, *r = c->right, *next;
@@ -373,7 +381,8 @@ int dmo_attrs_advise(struct dmo_attrs *a, const struct dmo_mem *mem, u64 first, 
 	return change(a, mem, &c);
 }
 
-int dmo_attrs_set(struct dmo_attrs *a, const struct dmo_mem *mem, u64 first, u64 last, const struct dmo_attr *value)
+int dmo_attrs_set(struct dmo_attrs *a, const struct dmo_mem *mem, u64 first, u64 last,
+		  const struct dmo_attr *value)
 {
 	struct change c = { .first = first, .last = last, .value = value };
 

@@ -21,12 +21,12 @@
 
 #define DMO_ATTR_RANGES_MAX	4096u
 #define DMO_PAGE_OPEN		(~0ull)				/* as a last page: no end */
-#define DMO_PAGE_MAX		(0x7fffffffffffffffull >> DMO_PAGE_SHIFT)	/* the last page a file can have */
+#define DMO_PAGE_MAX		(0x7fffffffffffffffull >> DMO_PAGE_SHIFT)	/* a file's last, at most */
 #define DMO_ACCESSED_BY_ALL	(~0ull)
 
 struct dmo_attr {
 	u32 flags;		/* DMO_ATTR_* */
-	u32 preferred;		/* with DMO_ATTR_PREFERRED a device number or DMO_DEVICE_HOST, else DMO_DEVICE_ANY */
+	u32 preferred;		/* with DMO_ATTR_PREFERRED a device or DMO_DEVICE_HOST, else DMO_DEVICE_ANY */
 	u64 accessed_by;	/* a bit for each device 0 to 63 */
 	u64 device_bits;
 	u8 granularity;		/* log2 of bytes, 12 to 21; 0: not set */
@@ -37,7 +37,7 @@ struct dmo_attr {
 
 struct dmo_attr_range {
 	struct dmo_itnode node;		/* pages */
-	struct dmo_attr value;		/* never DMO_ATTR_NONE; never equal to that of a range that touches this one */
+	struct dmo_attr value;		/* never DMO_ATTR_NONE, nor equal to that of a range that touches it */
 };
 
 struct dmo_attrs {
@@ -79,7 +79,8 @@ int dmo_attrs_advise(struct dmo_attrs *a, const struct dmo_mem *mem, u64 first, 
  * Gives the pages [first, last] exactly value. All or nothing: 0, -ENOMEM, -ENOSPC. With DMO_ATTR_NONE it
  * forgets: that can need one node, for a hole in the middle of a range.
  */
-int dmo_attrs_set(struct dmo_attrs *a, const struct dmo_mem *mem, u64 first, u64 last, const struct dmo_attr *value);
+int dmo_attrs_set(struct dmo_attrs *a, const struct dmo_mem *mem, u64 first, u64 last,
+		  const struct dmo_attr *value);
 
 static inline int dmo_attrs_clear(struct dmo_attrs *a, const struct dmo_mem *mem, u64 first, u64 last)
 {
@@ -94,7 +95,10 @@ static inline int dmo_attrs_clear(struct dmo_attrs *a, const struct dmo_mem *mem
  */
 void dmo_attrs_truncate(struct dmo_attrs *a, const struct dmo_mem *mem, u64 pages);
 
-/* The value in force on page, and in *run_last (may be NULL) the last page up to which it holds without a change. */
+/*
+ * The value in force on page, and in *run_last (may be NULL) the last page up to which it holds without a
+ * change.
+ */
 void dmo_attrs_get(const struct dmo_attrs *a, u64 page, struct dmo_attr *out, u64 *run_last);
 
 static inline u64 dmo_attrs_count(const struct dmo_attrs *a)

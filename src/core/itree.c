@@ -4,7 +4,7 @@
  *
  * Invariants, after each call:
  *  1. in-order, starts never fall;
- *  2. the heights of a node's two subtrees differ by at most one, and its balance says how (right minus left);
+ *  2. the heights of a node's two subtrees differ by one at most, and its balance says how (right less left);
  *  3. max_last is the largest last in the node's subtree.
  *
  * Balances instead of heights, so that a change looks only at the nodes of one path and stops where the
@@ -52,7 +52,8 @@ static u64 max_below(const struct dmo_itnode *n)
 }
 
 /* Makes whatever pointed at old, from parent or as the root, point at now. */
-static void relink(struct dmo_itree *t, struct dmo_itnode *parent, struct dmo_itnode *old, struct dmo_itnode *now)
+static void relink(struct dmo_itree *t, struct dmo_itnode *parent, struct dmo_itnode *old,
+		   struct dmo_itnode *now)
 {
 	if (parent)
 		parent->child[side_of(parent, old)] = now;
@@ -60,7 +61,9 @@ static void relink(struct dmo_itree *t, struct dmo_itnode *parent, struct dmo_it
 		t->root = now;
 }
 
-/* Lifts p's child on side s into p's place; p becomes its child on the other side. Balances are the caller's. */
+/*
+ * Lifts p's child on side s into p's place; p becomes its child on the other side. Balances are the caller's.
+ */
 static void rotate(struct dmo_itree *t, struct dmo_itnode *p, unsigned s)
 {
 	struct dmo_itnode *c = p->child[s], *moved = c->child[!s], *above = parent_of(p);
@@ -76,7 +79,9 @@ static void rotate(struct dmo_itree *t, struct dmo_itnode *p, unsigned s)
 	p->max_last = max_below(p);
 }
 
-/* p is two higher on side s: restores invariant 2 there. True when the subtree became one lower than it was. */
+/*
+ * p is two higher on side s: restores invariant 2 there. True when the subtree became one lower than it was.
+ */
 static bool rebalance(struct dmo_itree *t, struct dmo_itnode *p, unsigned s)
 {
 	struct dmo_itnode *c = p->child[s], *g = c->child[!s];
@@ -250,7 +255,9 @@ void dmo_it_resize(struct dmo_itnode *n, u64 start, u64 last)
 	}
 }
 
-/* The leftmost node of the subtree of n that meets [start, last]; the subtree's max_last is at least start. */
+/*
+ * The leftmost node of the subtree of n that meets [start, last]; the subtree's max_last is at least start.
+ */
 static struct dmo_itnode *first_below(const struct dmo_itnode *n, u64 start, u64 last)
 {
 	for (;;) {
@@ -292,20 +299,6 @@ struct dmo_itnode *dmo_it_next(const struct dmo_itnode *n, u64 start, u64 last)
 	}
 }
 
-struct dmo_itnode *dmo_it_floor(const struct dmo_itree *t, u64 at)
-{
-	const struct dmo_itnode *n = t->root, *found = NULL;
-
-	while (n) {
-		bool below = n->start <= at;
-
-		if (below)
-			found = n;
-		n = n->child[below];
-	}
-	return (struct dmo_itnode *)found;
-}
-
 void dmo_it_around(const struct dmo_itree *t, u64 at, struct dmo_itnode **floor, struct dmo_itnode **above)
 {
 	struct dmo_itnode *n = t->root, *passed[2] = { NULL, NULL };
@@ -318,6 +311,14 @@ void dmo_it_around(const struct dmo_itree *t, u64 at, struct dmo_itnode **floor,
 	}
 	*floor = passed[1];
 	*above = passed[0];
+}
+
+struct dmo_itnode *dmo_it_floor(const struct dmo_itree *t, u64 at)
+{
+	struct dmo_itnode *floor, *above;
+
+	dmo_it_around(t, at, &floor, &above);
+	return floor;
 }
 
 static struct dmo_itnode *outermost(const struct dmo_itnode *n, unsigned s)

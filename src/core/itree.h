@@ -17,7 +17,7 @@
 struct dmo_itnode {
 	uintptr_t link;			/* private: the parent, and in the low two bits the balance + 1 */
 	struct dmo_itnode *child[2];	/* private */
-	u64 start;			/* the caller sets both before insert; dmo_it_resize changes them after */
+	u64 start;			/* the caller sets both before insert, and dmo_it_resize after it */
 	u64 last;
 	u64 max_last;			/* private: the largest last in the subtree */
 };
@@ -37,7 +37,10 @@ static inline void dmo_it_init(struct dmo_itree *t)
 	t->count = 0;
 }
 
-/* Adds n, whose start <= last are set and which is in no tree. Equal and overlapping ranges are allowed. O(log n). */
+/*
+ * Adds n, whose start <= last are set and which is in no tree. Equal and overlapping ranges are allowed.
+ * O(log n).
+ */
 void dmo_it_insert(struct dmo_itree *t, struct dmo_itnode *n);
 
 /*
@@ -66,8 +69,8 @@ struct dmo_itnode *dmo_it_next(const struct dmo_itnode *n, u64 start, u64 last);
 struct dmo_itnode *dmo_it_floor(const struct dmo_itree *t, u64 at);
 
 /*
- * Both sides of at in one descent: the floor, and the first node whose start is above at; each may be NULL. They are
- * next to each other, so that a node that starts there goes between them (dmo_it_insert_between).
+ * Both sides of at in one descent: the floor, and the first node whose start is above at; each may be NULL.
+ * They are next to each other, so that a node that starts there goes between them (dmo_it_insert_between).
  */
 void dmo_it_around(const struct dmo_itree *t, u64 at, struct dmo_itnode **floor, struct dmo_itnode **above);
 

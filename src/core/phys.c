@@ -19,9 +19,9 @@
  * of the memory are split for ever; those wholly beyond it look allocated, and nobody can name them.
  *
  * Over each order's bitmap stand summaries, a bit for each word below that holds a free chunk, up to a single
- * word: the lowest word with a free chunk is found in one step a level. One word of each order, the hot one, is looked
- * at first and is left out of that: what goes on in it, such as a chunk that is allocated and freed again and again,
- * never climbs the summaries. It changes only while it has no free chunk.
+ * word: the lowest word with a free chunk is found in one step a level. One word of each order, the hot one, is
+ * looked at first and is left out of that: what goes on in it, such as a chunk that is allocated and freed again
+ * and again, never climbs the summaries. It changes only while it has no free chunk.
  *
  * Invariants: order[o].free counts the free chunks of order o; avail has bit o set when that is not 0;
  * free_pages is the sum over all orders.
@@ -85,7 +85,10 @@ static void note(struct dmo_phys_order *r, bool top, u64 w, bool has)
 	summarize(r, w, has);
 }
 
-/* Flips the bits of mask in the word that holds chunk i, and counts the change in free chunks (+1 or -1, or 0). */
+/*
+ * Flips the bits of mask in the word that holds chunk i, and counts the change in free chunks (+1 or -1, or
+ * 0).
+ */
 static void flip(struct dmo_phys *p, unsigned o, u64 i, u64 mask, int change)
 {
 	struct dmo_phys_order *r = &p->order[o];
@@ -196,7 +199,10 @@ void dmo_phys_split(struct dmo_phys *p, u32 frame, unsigned from, unsigned to)
 			split_chunk(p, i, o, false);
 }
 
-/* Lays the orders' bitmaps out one after the other, from base on (NULL: only counts). Returns the words needed. */
+/*
+ * Lays the orders' bitmaps out one after the other, from base on (NULL: only counts). Returns the words
+ * needed.
+ */
 static u64 lay_out(struct dmo_phys *p, u64 *base)
 {
 	u64 at = 0;

@@ -47,8 +47,8 @@ int dmo_phys_init(struct dmo_phys *p, const struct dmo_mem *mem, u64 pages);
 void dmo_phys_fini(struct dmo_phys *p);
 
 /*
- * Takes a chunk of the smallest order that has any free, split down: one freed lately where there is one, else the
- * lowest. 0 with its first frame
+ * Takes a chunk of the smallest order that has any free, split down: one freed lately where there is one, else
+ * the lowest. 0 with its first frame
  * in *frame; -ENOMEM where no free chunk is that large; -EINVAL for an order above DMO_PHYS_ORDER_MAX.
  */
 int dmo_phys_alloc(struct dmo_phys *p, unsigned order, u32 *frame);

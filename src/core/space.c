@@ -84,9 +84,12 @@ static void object_unlock(struct dmo_space *s, void *object)
 		s->ops->unlock(object);
 }
 
-/* Puts a mapping of length bytes like the model (whose object, owner, bits and prot it takes) into both trees. */
-static void mapping_add(struct dmo_space *s, const struct dmo_space_request *r, u64 va, struct dmo_itnode *pred,
-			struct dmo_itnode *succ)
+/*
+ * Puts a mapping of length bytes like the model (whose object, owner, bits and prot it takes) into both
+ * trees.
+ */
+static void mapping_add(struct dmo_space *s, const struct dmo_space_request *r, u64 va,
+			struct dmo_itnode *pred, struct dmo_itnode *succ)
 {
 	struct dmo_mapping *m = spare_pop(s);
 
@@ -224,7 +227,7 @@ static int pick(struct dmo_space *s, const struct dmo_space_request *r, u64 *va)
 	if (err)
 		return err;
 	*va += phase;
-	s->hint = *va + r->length < s->va_end ? *va + r->length : s->va_start;
+	s->hint = *va + r->length;
 	return 0;
 }
 
@@ -273,8 +276,12 @@ static void enter(struct dmo_space *s, const struct dmo_space_request *r, u64 va
 	}
 }
 
-/* The mappings round va, where va itself may be mapped: the last that starts at or below it, and the one after. */
-static void neighbours(const struct dmo_space *s, u64 va, struct dmo_mapping **left, struct dmo_mapping **right)
+/*
+ * The mappings round va, where va itself may be mapped: the last that starts at or below it, and the one
+ * after.
+ */
+static void neighbours(const struct dmo_space *s, u64 va, struct dmo_mapping **left,
+		       struct dmo_mapping **right)
 {
 	struct dmo_itnode *floor, *above;
 
@@ -311,8 +318,8 @@ int dmo_space_map(struct dmo_space *s, const struct dmo_space_request *r, u64 *v
 
 /* ---- the rest ------------------------------------------------------------------------------------- */
 
-void dmo_space_init(struct dmo_space *s, const struct dmo_mem *mem, const struct dmo_space_ops *ops, u64 va_start,
-		    u64 va_end)
+void dmo_space_init(struct dmo_space *s, const struct dmo_mem *mem, const struct dmo_space_ops *ops,
+		    u64 va_start, u64 va_end)
 {
 	memset(s, 0, sizeof(*s));
 	DMO_BUG_ON(va_start >= va_end || (va_start | va_end) & PAGE_MASK);

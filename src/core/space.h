@@ -10,11 +10,12 @@
  * What is an object, who counts references to it and how it is locked is the caller's: struct dmo_space_ops.
  *
  * Locks. There are two kinds, the space's and the object's; order: space, then object.
- *  - space->va and everything else in struct dmo_space: the space's lock. The caller holds it over every dmo_space_*
- *    call, exclusively for map, unmap and fini; shared is enough for find and next.
- *  - an object's reverse map, and the obj_node of the mappings in it: the object's lock. dmo_space_map, _unmap and
- *    _fini take it themselves, by ops->lock and ops->unlock, one object at a time, round a change of that object's tree
- *    alone; the caller holds no object's lock then. dmo_rmap_first and _next: the caller holds the object's lock.
+ *  - space->va and everything else in struct dmo_space: the space's lock. The caller holds it over every
+ *    dmo_space_* call, exclusively for map, unmap and fini; shared is enough for find, first and next.
+ *  - an object's reverse map, and the obj_node of the mappings in it: the object's lock. dmo_space_map, _unmap
+ *    and _fini take it themselves, by ops->lock and ops->unlock, one object at a time, round a change of that
+ *    object's tree alone; the caller holds no object's lock then. dmo_rmap_first and _next: the caller holds the
+ *    object's lock.
  *  - a mapping's fields: written under both locks, so either suffices to read them.
  *  - ops->gone is called with the space's lock alone, before the piece leaves either tree; ops->get and ops->put
  *    with the space's lock alone.
@@ -65,7 +66,10 @@ static inline u64 dmo_mapping_va_of(const struct dmo_mapping *m, u64 offset)
 }
 
 struct dmo_space_ops {
-	/* Locks and unlocks object and returns its reverse map. May be NULL together: then rmap gives the tree. */
+	/*
+	 * Locks and unlocks object and returns its reverse map. May be NULL together: then rmap gives the
+	 * tree.
+	 */
 	void (*lock)(void *object);
 	void (*unlock)(void *object);
 	struct dmo_itree *(*rmap)(void *object);
@@ -73,8 +77,8 @@ struct dmo_space_ops {
 	void (*get)(struct dmo_mapping *m);
 	void (*put)(struct dmo_mapping *m);
 	/*
-	 * The length bytes at va, a piece of m, are about to go: unmap them from the device. May be NULL. Neither the
-	 * space nor m may be changed from here.
+	 * The length bytes at va, a piece of m, are about to go: unmap them from the device. May be NULL.
+	 * Neither the space nor m may be changed from here.
 	 */
 	void (*gone)(struct dmo_space *s, struct dmo_mapping *m, u64 va, u64 length);
 };
@@ -105,8 +109,8 @@ struct dmo_space_request {
 };
 
 /* An empty space over [va_start, va_end), page aligned, va_start < va_end. Never fails. */
-void dmo_space_init(struct dmo_space *s, const struct dmo_mem *mem, const struct dmo_space_ops *ops, u64 va_start,
-		    u64 va_end);
+void dmo_space_init(struct dmo_space *s, const struct dmo_mem *mem, const struct dmo_space_ops *ops,
+		    u64 va_start, u64 va_end);
 
 /* Unmaps everything, with ops->gone for each piece, and gives the memory back. */
 void dmo_space_fini(struct dmo_space *s);

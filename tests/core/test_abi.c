@@ -40,7 +40,9 @@ static int on_context(u32 cmd)
 	return check(cmd, DMO_ABI_CONTEXT);
 }
 
-/* ---- numbers, directions, sizes ------------------------------------------------------------------------- */
+/*
+ * ---- numbers, directions, sizes -------------------------------------------------------------------------
+ */
 
 static const struct { u32 cmd; int object, context; } numbers[] = {
 	{ DMO_IOC_INFO, 0, -ENOTTY },
@@ -165,7 +167,9 @@ START_TEST(the_count_of_an_array_agrees_with_the_size)
 }
 END_TEST
 
-/* ---- fields ---------------------------------------------------------------------------------------------- */
+/*
+ * ---- fields ----------------------------------------------------------------------------------------------
+ */
 
 START_TEST(every_reserved_byte_and_unknown_flag_is_refused)
 {
@@ -222,6 +226,7 @@ static const struct { u64 offset, length; int zero_ok, not_zero; } pages[] = {
 	{ 0, 1, -EINVAL, -EINVAL },
 	{ DMO_PAGE_SIZE / 2, DMO_PAGE_SIZE / 2, -EINVAL, -EINVAL },
 	{ 0, 0x7fffffffffffffffull, -EINVAL, -EINVAL },
+	{ 0x7fffffffffffffffull, 0, -EINVAL, -EINVAL },
 	{ END, DMO_PAGE_SIZE, -EOVERFLOW, -EOVERFLOW },
 	{ DMO_PAGE_SIZE, END, -EOVERFLOW, -EOVERFLOW },
 	{ 1ull << 63, 0, -EOVERFLOW, -EOVERFLOW },
@@ -437,7 +442,9 @@ START_TEST(unmap_operations)
 }
 END_TEST
 
-/* ---- commands -------------------------------------------------------------------------------------------- */
+/*
+ * ---- commands --------------------------------------------------------------------------------------------
+ */
 
 #define F32_MAX	0xffffffffull
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* test_advice_codec.c - stored advice there and back, and everything that somebody may have put in its place */
+/*
+ * test_advice_codec.c - stored advice there and back, and everything that somebody may have put in its place
+ */
 #include "core/advice_codec.h"
 
 #include <stdio.h>
@@ -317,6 +319,8 @@ static const struct {
 	{ 1, 1, 1, -EINVAL, 9, { 4, 'n', 'p', 'u', '0', 0, 1, 4, 2 } },
 	/* granularity below, above, zero; device bits zero */
 	{ 1, 0, 1, -EINVAL, 4, { 0, 1, 0x10, 11 } },
+	{ 1, 0, 1, 0, 4, { 0, 1, 0x10, 12 } },
+	{ 1, 0, 1, 0, 4, { 0, 1, 0x10, 21 } },
 	{ 1, 0, 1, -EINVAL, 4, { 0, 1, 0x10, 22 } },
 	{ 1, 0, 1, -EINVAL, 4, { 0, 1, 0x10, 0 } },
 	{ 1, 0, 1, -EINVAL, 4, { 0, 1, 0x20, 0 } },
@@ -325,6 +329,7 @@ static const struct {
 	{ 1, 0, 1, -EINVAL, 2, { 0x80, 0x80 } },
 	{ 1, 0, 1, -EINVAL, 13, { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 1, 1, 4 } },
 	{ 1, 0, 1, -EINVAL, 14, { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x81, 0, 1, 1, 4 } },
+	{ 1, 0, 1, -EINVAL, 13, { 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x81, 1, 1, 4 } },
 	/* the first page past the largest file, the length past it */
 	{ 1, 0, 1, -EINVAL, 11, { 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 4, 1, 1, 4 } },
 	{ 1, 0, 1, -EINVAL, 13, { 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 1, 4 } },

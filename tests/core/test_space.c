@@ -273,7 +273,10 @@ START_TEST(random_maps_and_unmaps_agree_with_an_array)
 }
 END_TEST
 
-/* One random change with every allocation failed in turn; the spares are used up first so that it must allocate. */
+/*
+ * One random change with every allocation failed in turn; the spares are used up first so that it must
+ * allocate.
+ */
 static u64 fail_each_in(u64 *seed)
 {
 	struct dmo_space_request r = random_request(seed);
