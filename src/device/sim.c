@@ -269,6 +269,7 @@ static void lose(struct sim_dev *dev)
 		return;
 	sim_copy_lose(&dev->copy);
 	sim_exec_lose(&dev->exec);
+	munlock(dev->memory, dev->spec.memory);
 	madvise(dev->memory, dev->spec.memory, MADV_DONTNEED);
 	dev->exec.host->lost(dev->exec.host_ctx);
 }

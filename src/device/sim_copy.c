@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +28,12 @@ struct slice {
 
 /* ---- moving bytes ------------------------------------------------------------------------------------ */
 
+/* Where in device memory a job begins. */
+static uint64_t target(const struct dmo_copy_job *job)
+{
+	return (uint64_t)job->frame * DMO_PAGE_SIZE + job->offset;
+}
+
 static bool in_memory(const struct sim_copy *copy, uint64_t start, uint64_t bytes)
 {
 	return start <= copy->size && bytes <= copy->size - start;
@@ -36,9 +41,7 @@ static bool in_memory(const struct sim_copy *copy, uint64_t start, uint64_t byte
 
 static bool valid(const struct sim_copy *copy, const struct dmo_copy_job *job)
 {
-	uint64_t start = (uint64_t)job->frame * DMO_PAGE_SIZE + job->offset;
-
-	if (!in_memory(copy, start, job->bytes))
+	if (!in_memory(copy, target(job), job->bytes))
 		return false;
 	return job->dir != DMO_COPY_LOCAL || in_memory(copy, (uint64_t)job->src_frame * DMO_PAGE_SIZE, job->bytes);
 }
@@ -46,7 +49,7 @@ static bool valid(const struct sim_copy *copy, const struct dmo_copy_job *job)
 static void move(const struct sim_copy *copy, const struct slice *s)
 {
 	const struct dmo_copy_job *job = s->job;
-	unsigned char *device = copy->memory + (uint64_t)job->frame * DMO_PAGE_SIZE + job->offset + s->offset;
+	unsigned char *device = copy->memory + target(job) + s->offset;
 
 	switch (job->dir) {
 	case DMO_COPY_IN:
@@ -128,12 +131,36 @@ static struct sim_transfer *find_state(struct sim_copy *copy, enum sim_transfer_
 	return NULL;
 }
 
+static bool overlap(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
+{
+	return a < b + b_bytes && b < a + a_bytes;
+}
+
+/* Both use the same device memory, and so must be moved in order. */
+static bool collide(const struct dmo_copy_job *a, const struct dmo_copy_job *b)
+{
+	uint64_t a_source = (uint64_t)a->src_frame * DMO_PAGE_SIZE, b_source = (uint64_t)b->src_frame * DMO_PAGE_SIZE;
+
+	return overlap(target(a), a->bytes, target(b), b->bytes) ||
+	       (a->dir == DMO_COPY_LOCAL && overlap(a_source, a->bytes, target(b), b->bytes)) ||
+	       (b->dir == DMO_COPY_LOCAL && overlap(b_source, b->bytes, target(a), a->bytes));
+}
+
+static bool must_wait(const struct sim_copy *copy, const struct dmo_copy_job *job)
+{
+	for (unsigned i = 0; i < SIM_TRANSFERS; i++) {
+		if (copy->transfers[i].state == SIM_TRANSFER_COPYING && collide(copy->transfers[i].job, job))
+			return true;
+	}
+	return false;
+}
+
 static bool open_next(struct sim_copy *copy)
 {
 	struct sim_transfer *transfer;
 	struct dmo_copy_job *job = copy->head;
 
-	if (!job || copy->open == SIM_TRANSFERS)
+	if (!job || copy->open == SIM_TRANSFERS || must_wait(copy, job))
 		return false;
 	copy->head = job->next;
 	if (!copy->head)
@@ -217,7 +244,7 @@ static bool copy_slice(struct sim_copy *copy, struct sim_guard *guard)
 	err = move_guarded(copy, &s, guard);
 	pthread_mutex_lock(&copy->lock);
 	finish_slice(&s, err);
-	if (s.transfer->state == SIM_TRANSFER_COPIED && s.transfer->due)
+	if (s.transfer->state == SIM_TRANSFER_COPIED && (s.transfer->due || copy->head))
 		pthread_cond_signal(&copy->wake);
 	return true;
 }
@@ -248,8 +275,7 @@ static void *copy_main(void *arg)
 	struct sim_copy *copy = arg;
 	struct sim_guard guard;
 
-	prctl(PR_SET_NAME, "dmo-copy");
-	prctl(PR_SET_TIMERSLACK, 1ul);
+	sim_thread_start("dmo-copy");
 	pthread_mutex_lock(&copy->lock);
 	for (;;) {
 		if (complete_due(copy) || copy_slice(copy, &guard) || open_next(copy))

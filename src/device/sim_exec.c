@@ -17,7 +17,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 
 #define SPIN_MAX_NS	20000
 #define SPIN_MIN_NS	500
@@ -270,8 +269,7 @@ static void *lane_main(void *arg)
 	struct sim_lane *lane = arg;
 	struct sim_exec *exec = lane->exec;
 
-	prctl(PR_SET_NAME, "dmo-compute");
-	prctl(PR_SET_TIMERSLACK, 1ul);
+	sim_thread_start("dmo-compute");
 	pthread_mutex_lock(&exec->lock);
 	while (!exec->stopping) {
 		if (!work(lane))
@@ -312,6 +310,16 @@ static int init_locks(struct sim_exec *exec)
 		 pthread_cond_init(&exec->idle, NULL) ?: pthread_cond_init(&exec->lease_over, NULL));
 }
 
+static void destroy_locks(struct sim_exec *exec)
+{
+	pthread_cond_destroy(&exec->work);
+	pthread_cond_destroy(&exec->idle);
+	pthread_cond_destroy(&exec->lease_over);
+	pthread_mutex_destroy(&exec->lock);
+	pthread_mutex_destroy(&exec->fault_lock);
+	pthread_mutex_destroy(&exec->lease_lock);
+}
+
 static void free_lanes(struct sim_exec *exec)
 {
 	for (unsigned i = 0; i < exec->threads; i++)
@@ -348,7 +356,12 @@ int sim_exec_init(struct sim_exec *exec, const struct sim_spec *spec, struct sim
 	exec->ready_tail = &exec->ready;
 	exec->open_tail = &exec->open;
 	err = init_locks(exec);
-	return err ? err : make_lanes(exec);
+	if (err)
+		return err;
+	err = make_lanes(exec);
+	if (err)
+		destroy_locks(exec);
+	return err;
 }
 
 int sim_exec_start(struct sim_exec *exec)
@@ -551,10 +564,5 @@ void sim_exec_destroy(struct sim_exec *exec)
 		pthread_join(exec->lanes[i].thread, NULL);
 	as_free_all(exec);
 	free_lanes(exec);
-	pthread_cond_destroy(&exec->work);
-	pthread_cond_destroy(&exec->idle);
-	pthread_cond_destroy(&exec->lease_over);
-	pthread_mutex_destroy(&exec->lock);
-	pthread_mutex_destroy(&exec->fault_lock);
-	pthread_mutex_destroy(&exec->lease_lock);
+	destroy_locks(exec);
 }

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct sigaction previous;
@@ -72,4 +73,19 @@ void sim_guard_leave(struct sim_guard *guard)
 {
 	sim_guard_disarm(guard);
 	current = NULL;
+}
+
+void sim_thread_start(const char *name)
+{
+	sigset_t mask;
+
+	sigfillset(&mask);
+	sigdelset(&mask, SIGBUS);
+	sigdelset(&mask, SIGSEGV);
+	sigdelset(&mask, SIGFPE);
+	sigdelset(&mask, SIGILL);
+	sigdelset(&mask, SIGABRT);
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	prctl(PR_SET_NAME, name);
+	prctl(PR_SET_TIMERSLACK, 1ul);
 }

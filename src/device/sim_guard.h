@@ -32,6 +32,12 @@ int sim_guard_install(void);
 void sim_guard_enter(struct sim_guard *guard);
 void sim_guard_leave(struct sim_guard *guard);
 
+/*
+ * For the start of a device's thread: names it, lets no signal but those of its own doing reach it (the program's are
+ * for other threads), and asks for timers as exact as can be.
+ */
+void sim_thread_start(const char *name);
+
 static inline void sim_guard_arm(struct sim_guard *guard, const void *start, size_t bytes)
 {
 	guard->start = (uintptr_t)start;

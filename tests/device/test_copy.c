@@ -122,6 +122,31 @@ START_TEST(a_list_is_carried_out_whole)
 }
 END_TEST
 
+START_TEST(jobs_on_the_same_frames_keep_their_order)
+{
+	enum { COUNT = 64 };
+	char *host = malloc(COUNT * MIB);
+	struct dmo_copy_job *jobs;
+	struct batch b;
+
+	for (int round = 0; round < 20; round++) {
+		for (int i = 0; i < COUNT; i++)
+			memset(host + (size_t)i * MIB, round + i, MIB);
+		jobs = make_list(&b, COUNT, MIB, DMO_COPY_IN, host);
+		for (int i = 0; i < COUNT; i++) {
+			jobs[i].offset = (uint32_t)(i % 3 * 4096);
+			jobs[i].dir = i % 2 ? DMO_COPY_IN : DMO_COPY_ZERO;
+		}
+		f->ops->copy(f->dev, jobs);
+		batch_wait(&b);
+		for (size_t i = 0; i < MIB; i += 100)
+			ck_assert_uint_eq(f->memory[(COUNT - 1) % 3 * 4096 + i], (unsigned char)(round + COUNT - 1));
+		free(jobs);
+	}
+	free(host);
+}
+END_TEST
+
 START_TEST(an_empty_list_is_nothing)
 {
 	f->ops->copy(f->dev, NULL);
@@ -278,6 +303,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, what_goes_in_comes_out, 0, SIZES);
 	tcase_add_test(t, jobs_outside_device_memory_are_refused);
 	tcase_add_test(t, a_list_is_carried_out_whole);
+	tcase_add_test(t, jobs_on_the_same_frames_keep_their_order);
 	tcase_add_test(t, an_empty_list_is_nothing);
 	tcase_add_test(t, the_link_carries_so_many_bytes_a_second);
 	tcase_add_test(t, what_stays_in_the_device_does_not_use_the_link);
