@@ -136,6 +136,7 @@ struct dmo_block {
 	u8 state;		/* enum dmo_block_state */
 	bool revoked;		/* its pages were taken back from the CPU at some time */
 	u16 io;			/* CPU reads and writes under way */
+	u16 writepages;		/* of them, pages of mappings that the kernel writes back */
 	u32 users;		/* who holds a pointer to it; settled only at 0 */
 	u64 evicted;		/* the device's clock when it was last evicted or mapped remotely; 0: never */
 };

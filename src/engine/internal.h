@@ -151,6 +151,7 @@ struct eng_object {
 	int wb_error;			/* last write-back error ... */
 	u32 wb_seq;			/* ... and how many there were */
 	struct eng_req *parked, **parked_tail;
+	struct eng_underway *underway;	/* writes whose pages may have been revoked under them */
 };
 
 struct eng_done {			/* a finished asynchronous migration */
@@ -195,6 +196,21 @@ static inline u64 eng_block_of(u64 offset)
 void eng_unpark(struct eng_object *obj);
 /* Copies between host memory and pages that a copy holds: offset and bytes within the block. Waits. */
 int eng_copy_bytes(struct dmo_copy *copy, enum dmo_copy_dir dir, u64 offset, u64 bytes, void *host);
+
+/* Reads length bytes from where each page is at its newest; the blocks have I/O under way. length or -errno. */
+int64_t eng_read_bytes(struct eng_file *f, char *buf, u64 offset, u64 length);
+
+/* ---- race.c: write(2) against revocation ----------------------------------------------------------------------------- */
+
+typedef int64_t (*eng_write_fn)(struct eng_file *f, const char *buf, u64 offset, u64 length, u32 flags);
+
+/* A write begins, its blocks prepared; buf is copied. NULL: no memory. Ended by one of the next two. */
+struct eng_underway *eng_underway_begin(struct eng_file *f, const char *buf, u64 offset, u64 length);
+void eng_underway_end(struct eng_underway *u);
+/* Answers req with result when the pages have been revoked once more, and ends u. */
+void eng_underway_hold(struct eng_underway *u, struct eng_req *req, int64_t result);
+/* Writes a page that the kernel writes back, with the bytes of writes under way kept. As write. */
+int64_t eng_underway_patch(struct eng_file *f, const char *buf, u64 offset, u64 length, eng_write_fn write);
 
 /* ---- release.c: translations -------------------------------------------------------------------------------------- */
 

@@ -12,11 +12,7 @@
  * A block that is MOVING parks the request; CLAIMED does not: the kernel may hold the very page lock that the
  * revocation waits for.
  *
- * The race of write(2) with a revocation. The kernel puts the new bytes into its page cache before it sends the WRITE.
- * If the page is revoked in between, and read again before the WRITE is taken, the CPU is left with the old page. So a
- * page remembers that it was read since it was revoked; a WRITE that finds this, when its bytes are in place, has its
- * pages revoked once more before it is answered, for as long as HOLD_MS at most (a page that this very WRITE
- * keeps locked can't be revoked, nor can the old one have been read).
+ * What happens when a revocation meets a write(2) that is on its way: race.c.
  */
 #include "engine/internal.h"
 
@@ -26,10 +22,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
-
-#define HOLD_MS 100
 
 enum { REQ_READ, REQ_WRITE };
 
@@ -166,7 +159,7 @@ static bool must_wait(struct eng_object *obj, u64 offset, u64 length)
 	return false;
 }
 
-static void end_io(struct eng_object *obj, u64 offset, u64 length)
+static void end_io(struct eng_object *obj, u64 offset, u64 length, u32 flags)
 {
 	struct part p;
 
@@ -177,6 +170,7 @@ static void end_io(struct eng_object *obj, u64 offset, u64 length)
 		if (!b || !b->io)
 			continue;
 		b->io--;
+		b->writepages -= !!(flags & ENG_IO_WRITEPAGE);
 		dmo_block_put(b);
 	}
 	pthread_cond_broadcast(&obj->cond);
@@ -318,7 +312,7 @@ static int read_part(struct eng_file *f, const struct part *p, char *buf)
 	return 0;
 }
 
-static int64_t read_parts(struct eng_file *f, char *buf, u64 offset, u64 length)
+int64_t eng_read_bytes(struct eng_file *f, char *buf, u64 offset, u64 length)
 {
 	struct part p;
 	int err;
@@ -371,9 +365,9 @@ int eng_read(struct eng_file *f, struct eng_req *r, void *buf, uint64_t offset, 
 	if (!err && !dirty)
 		return 1;
 	if (!err) {
-		int64_t got = read_parts(f, buf, offset, length);
+		int64_t got = eng_read_bytes(f, buf, offset, length);
 
-		end_io(obj, offset, length);
+		end_io(obj, offset, length, 0);
 		eng_unpark(obj);
 		finish(r, got);
 		return 0;
@@ -456,16 +450,18 @@ static int begin_write(struct eng_object *obj, const struct part *p, u32 flags)
 	if (!(flags & ENG_IO_NOCACHE))
 		dmo_block_set_cpu(b, p->first, p->count, true);
 	b->io++;
+	b->writepages += !!(flags & ENG_IO_WRITEPAGE);
 	return 0;
 }
 
 /* Takes back what begin_write did to the blocks before index. */
-static void undo_writes(struct eng_object *obj, u64 offset, u64 index)
+static void undo_writes(struct eng_object *obj, u64 offset, u64 index, u32 flags)
 {
 	for (u64 i = eng_block_of(offset); i < index; i++) {
 		struct dmo_block *b = dmo_block_find(&obj->core, i);
 
 		b->io--;
+		b->writepages -= !!(flags & ENG_IO_WRITEPAGE);
 		dmo_block_put(b);
 	}
 }
@@ -478,7 +474,7 @@ static int begin_writes(struct eng_object *obj, u64 offset, u64 length, u32 flag
 		int err = begin_write(obj, &p, flags);
 
 		if (err) {
-			undo_writes(obj, offset, p.index);
+			undo_writes(obj, offset, p.index, flags);
 			return err;
 		}
 	}
@@ -593,100 +589,6 @@ static int64_t write_parts(struct eng_file *f, const char *buf, u64 offset, u64 
 	return stop > offset ? (int64_t)(stop - offset) : err;
 }
 
-/* A write that waits for the revocation of its own pages: answered by whoever comes first, freed by the last. */
-struct held_write {
-	struct eng_work revoke, timer;
-	struct eng_object *obj;
-	struct eng_req *req;
-	int64_t result;
-	u64 offset, length;
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	bool answered, revoked;
-	unsigned refs;
-};
-
-static void held_answer(struct held_write *h)
-{
-	bool mine;
-
-	pthread_mutex_lock(&h->lock);
-	mine = !h->answered;
-	h->answered = true;
-	pthread_mutex_unlock(&h->lock);
-	if (mine)
-		finish(h->req, h->result);
-}
-
-static void held_put(struct held_write *h)
-{
-	unsigned left;
-
-	pthread_mutex_lock(&h->lock);
-	left = --h->refs;
-	pthread_mutex_unlock(&h->lock);
-	if (left)
-		return;
-	eng_object_unref(h->obj);
-	pthread_mutex_destroy(&h->lock);
-	pthread_cond_destroy(&h->cond);
-	free(h);
-}
-
-static void held_revoke(struct eng_work *w)
-{
-	struct held_write *h = dmo_container_of(w, struct held_write, revoke);
-	struct eng_object *obj = h->obj;
-
-	atomic_fetch_add(&obj->eng->rerevocations, 1);
-	obj->eng->fs->revoke(obj->inode, h->offset, h->length);
-	pthread_mutex_lock(&h->lock);
-	h->revoked = true;
-	pthread_cond_broadcast(&h->cond);
-	pthread_mutex_unlock(&h->lock);
-	held_answer(h);
-	held_put(h);
-}
-
-static void held_timer(struct eng_work *w)
-{
-	struct held_write *h = dmo_container_of(w, struct held_write, timer);
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += HOLD_MS * 1000000L;
-	until.tv_sec += until.tv_nsec / 1000000000L;
-	until.tv_nsec %= 1000000000L;
-	pthread_mutex_lock(&h->lock);
-	while (!h->revoked && !pthread_cond_timedwait(&h->cond, &h->lock, &until))
-		;
-	pthread_mutex_unlock(&h->lock);
-	held_answer(h);
-	held_put(h);
-}
-
-static bool hold(struct eng_object *obj, struct eng_req *r, int64_t result, u64 offset, u64 length)
-{
-	struct held_write *h = calloc(1, sizeof(*h));
-
-	if (!h)
-		return false;
-	h->revoke.run = held_revoke;
-	h->timer.run = held_timer;
-	h->obj = obj;
-	h->req = r;
-	h->result = result;
-	h->offset = offset & ~(u64)(DMO_PAGE_SIZE - 1);
-	h->length = ((offset + length + DMO_PAGE_SIZE - 1) & ~(u64)(DMO_PAGE_SIZE - 1)) - h->offset;
-	h->refs = 2;
-	pthread_mutex_init(&h->lock, NULL);
-	pthread_cond_init(&h->cond, NULL);
-	eng_object_ref(obj);
-	eng_pool_run(&obj->eng->pool, &h->revoke);
-	eng_pool_run(&obj->eng->pool, &h->timer);
-	return true;
-}
-
 /* Was a page of the range read between its revocation and now, when the new bytes are in place? Then forgets it. */
 static bool read_meanwhile(struct eng_object *obj, u64 offset, u64 length)
 {
@@ -706,11 +608,51 @@ static bool read_meanwhile(struct eng_object *obj, u64 offset, u64 length)
 	return found;
 }
 
+/* Was a block of the range ever revoked? Then waits until no write-back of a page is under way there. Lock held. */
+static bool was_revoked(struct eng_object *obj, u64 offset, u64 length)
+{
+	bool revoked = false;
+	struct part p;
+
+	FOR_EACH_PART(p, offset, length) {
+		struct dmo_block *b = dmo_block_find(&obj->core, p.index);
+
+		revoked |= b->revoked;
+		while (b->revoked && b->writepages)
+			pthread_cond_wait(&obj->cond, &obj->lock);
+	}
+	return revoked;
+}
+
+/* The bytes of a write whose blocks have been prepared. *held: its answer waits. */
+static int64_t write_bytes(struct eng_file *f, struct eng_req *r, const char *buf, u64 offset, u64 length, u32 flags,
+			   bool revoked, bool *held)
+{
+	struct eng_object *obj = f->obj;
+	struct eng_underway *u;
+	int64_t result;
+
+	if (flags & ENG_IO_WRITEPAGE)
+		return eng_underway_patch(f, buf, offset, length, write_parts);
+	if (!revoked)
+		return write_parts(f, buf, offset, length, flags);
+	u = eng_underway_begin(f, buf, offset, length);
+	if (!u)
+		return -ENOMEM;
+	result = write_parts(f, buf, offset, length, flags);
+	*held = !(flags & ENG_IO_NOCACHE) && read_meanwhile(obj, offset, length);
+	if (*held)
+		eng_underway_hold(u, r, result);
+	else
+		eng_underway_end(u);
+	return result;
+}
+
 void eng_write(struct eng_file *f, struct eng_req *r, const void *buf, uint64_t offset, uint64_t length,
 	       uint32_t flags)
 {
 	struct eng_object *obj = f->obj;
-	bool parked, held = false;
+	bool parked, revoked = false, held = false;
 	int64_t result;
 	int err = 0;
 
@@ -722,16 +664,16 @@ void eng_write(struct eng_file *f, struct eng_req *r, const void *buf, uint64_t 
 		park(obj, r);
 	} else {
 		err = begin_writes(obj, offset, length, flags);
+		if (!err && !(flags & ENG_IO_WRITEPAGE))
+			revoked = was_revoked(obj, offset, length);
 	}
 	pthread_mutex_unlock(&obj->lock);
 	if (parked)
 		return;
 	result = err;
 	if (!err) {
-		result = write_parts(f, buf, offset, length, flags);
-		held = !(flags & (ENG_IO_WRITEPAGE | ENG_IO_NOCACHE)) && read_meanwhile(obj, offset, length) &&
-		       hold(obj, r, result, offset, length);
-		end_io(obj, offset, length);
+		result = write_bytes(f, r, buf, offset, length, flags, revoked, &held);
+		end_io(obj, offset, length, flags);
 		eng_unpark(obj);
 	}
 	if (!held)
