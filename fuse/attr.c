@@ -87,7 +87,7 @@ static int set_size(struct fs_inode *inode, struct fs_file *file, uint64_t size)
 		return fd;
 	rc = eng_truncate(inode->obj, fd, size);
 	if (!rc && arg->valid & FATTR_KILL_SUIDGID)
-		fs_data_kill_suid(fd);
+		fs_data_kill_suid(fs_worker(), fd);
 	if (temporary)
 		close(fd);
 	return rc;

@@ -18,6 +18,8 @@
 
 #include <linux/securebits.h>
 #include <sched.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/stat.h>
@@ -71,6 +73,38 @@ bool fs_cred_owes(fuse_req_t req, uid_t *uid, gid_t *gid)
 	*uid = ctx->uid;
 	*gid = ctx->gid;
 	return true;
+}
+
+/* The rest of a line of numbers holds one of them. */
+static bool listed(FILE *f, gid_t group)
+{
+	unsigned n;
+
+	while (fscanf(f, "%u", &n) == 1)
+		if (n == group)
+			return true;
+	return false;
+}
+
+bool fs_cred_in_group(const struct fuse_in_header *in, gid_t group)
+{
+	char line[256];
+	bool found = false;
+	FILE *f;
+
+	if (in->gid == group)
+		return true;
+	snprintf(line, sizeof(line), "/proc/%u/status", in->pid);
+	f = fopen(line, "re");
+	if (!f)
+		return false;
+	while (fscanf(f, "%255s", line) == 1)
+		if (!strcmp(line, "Groups:")) {
+			found = listed(f, group);
+			break;
+		}
+	fclose(f);
+	return found;
 }
 
 struct eng_cred fs_cred_of(fuse_req_t req, bool owner)

@@ -16,6 +16,8 @@ void fs_cred_enter(fuse_req_t req);
  * identity; uid and gid are then what to set.
  */
 bool fs_cred_owes(fuse_req_t req, uid_t *uid, gid_t *gid);
+/* True where the request's caller has the group, first or supplementary. */
+bool fs_cred_in_group(const struct fuse_in_header *in, gid_t group);
 /* What the engine wants to know about a caller; owner: of the file at hand, or root. */
 struct eng_cred fs_cred_of(fuse_req_t req, bool owner);
 

@@ -22,6 +22,7 @@
 
 #include "context.h"
 #include "control.h"
+#include "cred.h"
 #include "open.h"
 #include "reply.h"
 
@@ -149,14 +150,14 @@ void fs_data_read(struct fs_worker *w)
 
 /* ---- WRITE ------------------------------------------------------------------------------------------------ */
 
-void fs_data_kill_suid(int fd)
+void fs_data_kill_suid(struct fs_worker *w, int fd)
 {
 	struct stat st;
 	mode_t drop = S_ISUID;
 
 	if (fstat(fd, &st))
 		return;
-	if (st.st_mode & S_IXGRP)
+	if (st.st_mode & S_ISGID && (st.st_mode & S_IXGRP || !fs_cred_in_group(w->in, st.st_gid)))
 		drop |= S_ISGID;
 	if (st.st_mode & drop)
 		(void)!fchmod(fd, st.st_mode & 07777 & ~drop);
@@ -203,7 +204,7 @@ static void write_file(struct fs_worker *w, struct fs_file *file, const struct f
 	ssize_t n;
 
 	if (arg->write_flags & FUSE_WRITE_KILL_SUIDGID)
-		fs_data_kill_suid(file->fd);
+		fs_data_kill_suid(w, file->fd);
 	if (!eng_write_begin(file->eng)) {
 		hand_over(w, file, arg, flags);
 		return;

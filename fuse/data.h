@@ -7,7 +7,10 @@
 
 void fs_data_read(struct fs_worker *w);
 void fs_data_write(struct fs_worker *w);
-/* Clears the set-user-id and set-group-id bits, as a write by somebody without CAP_FSETID does. */
-void fs_data_kill_suid(int fd);
+/*
+ * Clears the set-user-id and set-group-id bits, as a write by the request's caller, who lacks CAP_FSETID, does. For
+ * requests whose kernel says so.
+ */
+void fs_data_kill_suid(struct fs_worker *w, int fd);
 
 #endif

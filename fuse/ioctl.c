@@ -68,6 +68,14 @@ static void engine_ioctl(fuse_req_t req, struct fs_open *open, unsigned cmd, con
 		eng_ctx_ioctl(fs_context_of(open), &call->req, cmd, in, in_size, &cred);
 }
 
+/* Flags may forbid writing, or all but appending: the store must be asked again at each open. */
+static void stop_sharing_for_writes(struct fs_inode *inode)
+{
+	pthread_mutex_lock(&inode->lock);
+	inode->data_writable = false;
+	pthread_mutex_unlock(&inode->lock);
+}
+
 /* The store's own flags of a file or directory. */
 static void store_ioctl(fuse_req_t req, struct fs_inode *inode, unsigned cmd, const void *in, size_t in_size,
 			size_t out_size)
@@ -84,6 +92,8 @@ static void store_ioctl(fuse_req_t req, struct fs_inode *inode, unsigned cmd, co
 	}
 	memcpy(&value, in, in_size < sizeof(value) ? in_size : sizeof(value));
 	rc = ioctl(fd, cmd, &value);
+	if (_IOC_DIR(cmd) & _IOC_WRITE)
+		stop_sharing_for_writes(inode);
 	if (rc < 0)
 		fuse_reply_err(req, errno);
 	else

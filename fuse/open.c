@@ -170,7 +170,7 @@ static int truncate_opened(struct fs_file *file)
 	int rc = eng_truncate(file->inode->obj, file->fd, 0);
 
 	if (!rc && arg->open_flags & FUSE_OPEN_KILL_SUIDGID)
-		fs_data_kill_suid(file->fd);
+		fs_data_kill_suid(fs_worker(), file->fd);
 	return rc;
 }
 

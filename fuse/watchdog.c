@@ -73,15 +73,15 @@ static void watch(int pipe_fd, pid_t parent)
 {
 	struct order order = { 0 };
 	sigset_t set;
-	int sig = 0, abort_fd = -1;
+	int sig = SIGUSR1, abort_fd = -1;
+	bool orphan;	/* the parent died before it could be watched */
 	ssize_t n;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGUSR1);
 	prctl(PR_SET_PDEATHSIG, SIGUSR1);
-	if (getppid() != parent)
-		_exit(0);
+	orphan = getppid() != parent;
 	do
 		n = read(pipe_fd, &order, sizeof(order));
 	while (n < 0 && errno == EINTR);
@@ -90,7 +90,7 @@ static void watch(int pipe_fd, pid_t parent)
 	abort_fd = open_abort(order.id.minor);
 	if (!geteuid())
 		mlockall(MCL_CURRENT);
-	while (sigwait(&set, &sig))
+	while (!orphan && sigwait(&set, &sig))
 		;
 	if (sig == SIGUSR1)
 		end_mount(&order, abort_fd);

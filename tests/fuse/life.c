@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* life.c - how the service starts, what it refuses, how it ends */
+#include "config.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mounted.h"
+
+/* Runs dmofs with a shell's argument line, in dir; fills text with what it says. Its exit status. */
+static int run(const char *dir, const char *args, char *text, size_t size)
+{
+	char command[8192];
+	size_t n;
+	FILE *f;
+
+	snprintf(command, sizeof(command), "cd '%s' && timeout 20 '%s' %s 2>&1", dir, mounted_program(), args);
+	f = popen(command, "r");
+	ck_assert_ptr_nonnull(f);
+	n = fread(text, 1, size - 1, f);
+	text[n] = 0;
+	return WEXITSTATUS(pclose(f));
+}
+
+/* ---- bad command lines: exit status, and a line that names the cause ----------------------------------------- */
+
+static const struct {
+	const char *args;
+	int status;
+	const char *says;
+} refused[] = {
+	{ "", 1, "STORE is missing" },
+	{ "store", 1, "MOUNT is missing" },
+	{ "store mount", 1, "no device" },
+	{ "store mount third -d sim:npu0,memory=1M", 1, "third" },
+	{ "--bogus store mount", 1, "bogus" },
+	{ "-o bogus store mount -d sim:npu0,memory=1M", 1, "bogus" },
+	{ "-o bogus=1 store mount -d sim:npu0,memory=1M", 1, "bogus" },
+	{ "-o io=fast store mount -d sim:npu0,memory=1M", 1, "io=fast" },
+	{ "-o ctl=a/b store mount -d sim:npu0,memory=1M", 1, "ctl=a/b" },
+	{ "-o readahead=1 store mount -d sim:npu0,memory=1M", 1, "readahead=1" },
+	{ "-o threads=1 store mount -d sim:npu0,memory=1M", 1, "threads=1" },
+	{ "--log-level loud store mount -d sim:npu0,memory=1M", 1, "loud" },
+	{ "no mount -d sim:npu0,memory=1M", 2, "create the store" },
+	{ "file mount -d sim:npu0,memory=1M", 2, "not a directory" },
+	{ "store no -d sim:npu0,memory=1M", 3, "mkdir" },
+	{ "store file -d sim:npu0,memory=1M", 3, "not a directory" },
+	{ "store mount -d npu0", 4, "npu0" },
+	{ "store mount -d none:npu0,memory=1M", 4, "none" },
+	{ "store mount -d sim:npu0,memory=lots", 4, "lots" },
+	{ "store mount -d sim:npu0,memory=1M,bogus=1", 4, "bogus" },
+	{ "store mount -d sim:npu0,memory=1M -d sim:npu0,memory=1M", 4, "npu0" },
+	{ "-f store mount -d sim:npu0,memory=lots", 4, "lots" },
+	{ "own mount -d sim:npu0,memory=1M", 2, "ctl=NAME" },
+};
+
+static char dir[64];
+
+static void make_dir(void)
+{
+	char command[256];
+
+	strcpy(dir, "/tmp/dmofs-test.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(command, sizeof(command), "cd %s && mkdir store mount own own/.dmo && touch file", dir);
+	ck_assert_int_eq(system(command), 0);
+}
+
+static void remove_dir(void)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -rf --one-file-system %s", dir);
+	ck_assert_int_eq(system(command), 0);
+}
+
+START_TEST(a_bad_command_line_is_refused_with_its_cause)
+{
+	char text[8192];
+	int status = run(dir, refused[_i].args, text, sizeof(text));
+
+	ck_assert_msg(status == refused[_i].status, "dmofs %s: exit status %d: %s", refused[_i].args, status, text);
+	ck_assert_msg(strstr(text, refused[_i].says) != NULL, "dmofs %s says: %s", refused[_i].args, text);
+}
+END_TEST
+
+START_TEST(help_shows_examples_and_version_a_number)
+{
+	char text[8192];
+
+	ck_assert_int_eq(run(dir, "--help", text, sizeof(text)), 0);
+	ck_assert_ptr_nonnull(strstr(text, "Examples:"));
+	ck_assert_int_eq(run(dir, "--version", text, sizeof(text)), 0);
+	ck_assert_str_eq(text, "dmofs " VERSION "\n");
+}
+END_TEST
+
+/* ---- lives -------------------------------------------------------------------------------------------------------- */
+
+static struct mounted m;
+
+static void put(const char *top, const char *name, const char *text)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", top, name);
+	fd = open(path, O_CREAT | O_RDWR, 0644);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void expect(const char *top, const char *name, const char *text)
+{
+	char path[256], seen[256] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", top, name);
+	fd = open(path, O_RDONLY);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_ge(read(fd, seen, sizeof(seen) - 1), 0);
+	ck_assert_str_eq(seen, text);
+	close(fd);
+}
+
+START_TEST(unmounting_ends_the_service_in_order)
+{
+	mounted_start(&m, NULL);
+	put(m.mount, "f", "text");
+	ck_assert_int_eq(mounted_stop(&m), 0);
+	expect(m.store, "f", "text");
+	mounted_clean(&m);
+}
+END_TEST
+
+START_TEST(fusermount_ends_it_too)
+{
+	char command[256];
+
+	mounted_start(&m, NULL);
+	snprintf(command, sizeof(command), "fusermount3 -u %s", m.mount);
+	ck_assert_int_eq(system(command), 0);
+	ck_assert_int_eq(mounted_wait(&m), 0);
+	mounted_clean(&m);
+}
+END_TEST
+
+static void ends_by(int sig)
+{
+	mounted_start(&m, NULL);
+	put(m.mount, "f", "text");
+	kill(m.pid, sig);
+	ck_assert_int_eq(mounted_wait(&m), 0);
+	expect(m.store, "f", "text");
+	ck_assert_int_eq(rmdir(m.mount), 0);
+	mounted_clean(&m);
+}
+
+START_TEST(signals_unmount)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+
+	ends_by(signals[_i]);
+}
+END_TEST
+
+START_TEST(a_signal_while_files_are_open_saves_mapped_writes)
+{
+	char path[256];
+	char *map;
+	int fd;
+
+	mounted_start(&m, NULL);
+	snprintf(path, sizeof(path), "%s/f", m.mount);
+	fd = open(path, O_CREAT | O_RDWR, 0644);
+	ck_assert_int_eq(ftruncate(fd, 4096), 0);
+	map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ck_assert_ptr_ne(map, MAP_FAILED);
+	strcpy(map, "mapped");
+	kill(m.pid, SIGTERM);
+	ck_assert_int_eq(mounted_wait(&m), 0);
+	expect(m.store, "f", "mapped");
+	ck_assert_int_eq(rmdir(m.mount), 0);
+	munmap(map, 4096);
+	close(fd);
+	mounted_clean(&m);
+}
+END_TEST
+
+START_TEST(the_daemon_is_ready_when_its_parent_exits)
+{
+	char text[4096], path[256];
+	struct stat st;
+
+	ck_assert_msg(run(dir, "store mount -d sim:npu0,memory=1M", text, sizeof(text)) == 0, "%s", text);
+	snprintf(path, sizeof(path), "%s/mount/.dmo/info", dir);
+	ck_assert_int_eq(stat(path, &st), 0);
+	snprintf(path, sizeof(path), "%s/mount", dir);
+	ck_assert_int_eq(run(dir, "store mount -d sim:npu0,memory=1M", text, sizeof(text)), 3);
+	ck_assert_ptr_nonnull(strstr(text, "umount"));
+	ck_assert_int_eq(umount2(path, 0), 0);
+}
+END_TEST
+
+START_TEST(mount_options_reach_the_service)
+{
+	char text[4096], path[256];
+	struct stat st;
+
+	ck_assert_msg(run(dir, "own mount -o rw,nofail,x-systemd.automount,ctl=.ctl,device=sim:npu0:memory=1M:mode=0640",
+			  text, sizeof(text)) == 0, "%s", text);
+	snprintf(path, sizeof(path), "%s/mount/.ctl/devices/npu0/context", dir);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 0777, 0640);
+	snprintf(path, sizeof(path), "%s/mount/.dmo", dir);
+	ck_assert_int_eq(rmdir(path), 0);
+	snprintf(path, sizeof(path), "%s/mount", dir);
+	ck_assert_int_eq(umount2(path, 0), 0);
+}
+END_TEST
+
+START_TEST(a_read_only_mount_changes_nothing)
+{
+	char path[256];
+
+	mounted_start(&m, NULL);
+	put(m.mount, "f", "text");
+	ck_assert_int_eq(mounted_stop(&m), 0);
+	mounted_restart(&m, "-o", "ro", NULL);
+	expect(m.mount, "f", "text");
+	snprintf(path, sizeof(path), "%s/f", m.mount);
+	ck_assert_int_eq(open(path, O_RDWR), -1);
+	ck_assert_int_eq(errno, EROFS);
+	ck_assert_int_eq(unlink(path), -1);
+	ck_assert_int_eq(errno, EROFS);
+	ck_assert_int_eq(truncate(path, 0), -1);
+	ck_assert_int_eq(errno, EROFS);
+	ck_assert_int_eq(mounted_stop(&m), 0);
+	mounted_clean(&m);
+}
+END_TEST
+
+static void *user_mounts(const char *user_dir)
+{
+	char command[512];
+
+	snprintf(command, sizeof(command),
+		 "cd %s && '%s' store mount -d sim:npu0,memory=1M && echo text > mount/f && cat mount/f store/f && "
+		 "fusermount3 -u mount", user_dir, mounted_program());
+	execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+	_exit(127);
+}
+
+START_TEST(a_user_may_mount)
+{
+	struct stat st;
+	char path[256];
+	pid_t pid;
+	int status;
+
+	if (stat("/dev/fuse", &st) || (st.st_mode & 06) != 06 || system("command -v fusermount3 >/dev/null") ||
+	    access("/", X_OK)) {
+		printf("skipped: users may not use /dev/fuse here\n");
+		return;
+	}
+	snprintf(path, sizeof(path), "chown -R 1000:1000 %s", dir);
+	ck_assert_int_eq(system(path), 0);
+	pid = fork();
+	if (!pid) {
+		if (setresgid(1000, 1000, 1000) || setresuid(1000, 1000, 1000))
+			_exit(1);
+		if (access(mounted_program(), X_OK))
+			_exit(77);
+		user_mounts(dir);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		printf("skipped: the build tree is closed to users\n");
+	else
+		ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+START_TEST(an_open_file_can_be_passed_to_another_process)
+{
+	char path[256], text[8] = "", control[CMSG_SPACE(sizeof(int))] = "";
+	struct iovec iov = { text, 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+			      .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	int pair[2], fd;
+
+	mounted_start(&m, NULL);
+	snprintf(path, sizeof(path), "%s/f", m.mount);
+	fd = open(path, O_CREAT | O_RDWR, 0644);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	*c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	ck_assert_int_eq(sendmsg(pair[0], &msg, 0), 1);
+	close(fd);
+	unlink(path);
+	ck_assert_int_eq(recvmsg(pair[1], &msg, 0), 1);
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+	ck_assert_int_eq(write(fd, "passed", 6), 6);
+	ck_assert_int_eq(pread(fd, text, 7, 0), 6);
+	ck_assert_str_eq(text, "passed");
+	close(fd);
+	close(pair[0]);
+	close(pair[1]);
+	ck_assert_int_eq(mounted_stop(&m), 0);
+	mounted_clean(&m);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("life");
+	TCase *lines = tcase_create("lines"), *lives = tcase_create("lives");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	mounted_need(true);
+	tcase_set_timeout(lines, 60);
+	tcase_add_checked_fixture(lines, make_dir, remove_dir);
+	tcase_add_loop_test(lines, a_bad_command_line_is_refused_with_its_cause, 0,
+			    sizeof(refused) / sizeof(*refused));
+	tcase_add_test(lines, help_shows_examples_and_version_a_number);
+	tcase_add_test(lines, the_daemon_is_ready_when_its_parent_exits);
+	tcase_add_test(lines, mount_options_reach_the_service);
+	tcase_add_test(lines, a_user_may_mount);
+	suite_add_tcase(suite, lines);
+	tcase_set_timeout(lives, 60);
+	tcase_add_test(lives, unmounting_ends_the_service_in_order);
+	tcase_add_test(lives, fusermount_ends_it_too);
+	tcase_add_loop_test(lives, signals_unmount, 0, 3);
+	tcase_add_test(lives, a_signal_while_files_are_open_saves_mapped_writes);
+	tcase_add_test(lives, a_read_only_mount_changes_nothing);
+	tcase_add_test(lives, an_open_file_can_be_passed_to_another_process);
+	suite_add_tcase(suite, lives);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
