@@ -161,10 +161,8 @@ static bool better_stay(struct eng_access *a, struct dmo_block *b)
 		return false;
 	pthread_mutex_unlock(&obj->lock);
 	other = eng_victim(a->dev, &index, &accessed);
-	if (other) {
+	if (other)
 		eng_object_unref(other);
-		eng_unpark(other);
-	}
 	pthread_mutex_lock(&obj->lock);
 	stay = !other || dmo_policy_stay(b, &(struct dmo_copy){ .accessed = accessed });
 	return stay;

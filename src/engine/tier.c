@@ -262,10 +262,13 @@ static void *bounce_buffer(struct engine *eng)
 }
 
 /* Bytes of the pages that lie before the object's end. */
-static u64 bytes_of(const struct eng_object *obj, u64 offset, unsigned pages)
+static u64 bytes_of(struct eng_object *obj, u64 offset, unsigned pages)
 {
-	u64 bytes = (u64)pages << DMO_PAGE_SHIFT, size = obj->core.size;
+	u64 bytes = (u64)pages << DMO_PAGE_SHIFT, size;
 
+	pthread_mutex_lock(&obj->lock);
+	size = obj->core.size;
+	pthread_mutex_unlock(&obj->lock);
 	if (offset >= size)
 		return 0;
 	return bytes < size - offset ? bytes : size - offset;
