@@ -186,17 +186,16 @@ def core(bench):
     def median(name):
         return sorted(run[name] for run in runs)[len(runs) // 2]
 
-    bytes_each = json.loads(call([bench.tool("metadata")]))
-    common, worst = bytes_each["bytes_per_page"], bytes_each["worst_bytes_per_page"]
+    common, worst = figures["metadata_bytes_per_page"], figures["metadata_worst_bytes_per_page"]
     yield row("core: metadata per 4 KiB of device memory, 2 MiB chunks", common, worst, "B", common, 1.0, 0.5,
               "peer: the worst case, scattered 4 KiB chunks; struct page takes 64 B", less=True)
     for name, words, bar, aim, note in (
             ("buddy_2m_alloc_free_mops", "buddy alloc+free", 10, 50, "2 MiB chunks, three quarters full; worst "
              f"{median('buddy_2m_alloc_free_worst_mops'):.1f}"),
             ("attribute_set_mops", "attribute set", 1, 10, "a thousand ranges"),
-            ("attribute_get_mops", "attribute lookup", 10, 50, "a thousand ranges"),
-            ("scattered_1000_find_mops", "address lookup", 10, 50, "a thousand scattered pages; of 65536: "
-             f"{median('scattered_65536_find_mops'):.1f}, of a million {median('scattered_1000000_find_mops'):.1f}"),
+            ("residency_lookup_mops", "residency lookup", 10, 50, f"attributes: {median('attribute_get_mops'):.1f}; "
+             f"addresses among a thousand scattered pages: {median('scattered_1000_find_mops'):.1f}, among 65536: "
+             f"{median('scattered_65536_find_mops'):.1f}"),
             ("sequential_map_mops", "page-wise map", 1, 10, "in order; unmap and map among a thousand scattered: "
              f"{median('scattered_1000_map_unmap_mops'):.2f}, 65536: {median('scattered_65536_map_unmap_mops'):.2f}")):
         yield row(f"core: {words}, millions a second", median(name), None, "M/s", median(name), bar, aim,
