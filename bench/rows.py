@@ -160,7 +160,9 @@ def ready(bench):
         command = [os.path.join(bench.build, "fuse", "dmofs"), bench.memory, bench.mount_point, "--device",
                    "sim:npu0,memory=32M"]
         start = time.monotonic()
-        call(command)
+        with open(bench.log, "a", encoding="utf-8") as words:
+            if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=words, stderr=words, check=False).returncode:
+                raise Missing("dmofs does not mount")
         os.stat(os.path.join(bench.mount_point, ".dmo", "info"))
         took = time.monotonic() - start
         for _ in range(50):
