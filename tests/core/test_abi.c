@@ -384,8 +384,14 @@ START_TEST(without_devices_advice_that_needs_none_passes)
 {
 	make_right(DMO_IOC_ADVISE);
 	ck_assert_int_eq(dmo_abi_check(DMO_IOC_ADVISE, &arg, sizeof(arg), DMO_ABI_OBJECT, 0), 0);
-	arg.advise.advice = DMO_ADV_PREFERRED;
-	ck_assert_int_eq(dmo_abi_check(DMO_IOC_ADVISE, &arg, sizeof(arg), DMO_ABI_OBJECT, 0), -ENODEV);
+	for (u32 advice = 0; advice < DMO_ADV_COUNT; advice++) {
+		bool needs = advice == DMO_ADV_WILLNEED || advice == DMO_ADV_DONTNEED || advice == DMO_ADV_PREFERRED ||
+			     advice == DMO_ADV_ACCESSED_BY || advice == DMO_ADV_NO_ACCESSED_BY;
+
+		arg.advise.advice = advice;
+		ck_assert_int_eq(dmo_abi_check(DMO_IOC_ADVISE, &arg, sizeof(arg), DMO_ABI_OBJECT, 0),
+				 needs ? -ENODEV : 0);
+	}
 }
 END_TEST
 

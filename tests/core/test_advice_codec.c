@@ -167,6 +167,8 @@ START_TEST(devices_without_a_name_are_not_stored)
 {
 	advise(0, 9, DMO_ADV_PREFERRED, 2, 0);
 	advise(0, 9, DMO_ADV_ACCESSED_BY, 50, 0);
+	advise(20, 29, DMO_ADV_PREFERRED, 64, 0);
+	advise(30, 39, DMO_ADV_PREFERRED, 0x7fffffff, 0);
 	ck_assert_int_eq(dmo_advice_encode(&attrs, &names_a, buf, sizeof(buf)), 0);
 }
 END_TEST

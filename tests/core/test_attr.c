@@ -260,6 +260,23 @@ START_TEST(the_number_of_ranges_is_bounded_and_undoing_still_works)
 }
 END_TEST
 
+START_TEST(filling_many_gaps_counts_towards_the_bound)
+{
+	struct dmo_advise cold = { .advice = DMO_ADV_COLD }, sequential = { .advice = DMO_ADV_SEQUENTIAL };
+
+	for (u64 i = 0; i < DMO_ATTR_RANGES_MAX / 2; i++)
+		ck_assert_int_eq(dmo_attrs_advise(&attrs, &tm.mem, 4 * i, 4 * i + 2, &cold), 0);
+	ck_assert_int_eq(dmo_attrs_advise(&attrs, &tm.mem, 0, DMO_ATTR_RANGES_MAX * 2 - 1, &sequential), 0);
+	ck_assert_uint_eq(dmo_attrs_count(&attrs), DMO_ATTR_RANGES_MAX);
+	ck_assert_int_eq(dmo_attrs_advise(&attrs, &tm.mem, 1u << 20, 1u << 20, &cold), -ENOSPC);
+	ck_assert_int_eq(dmo_attrs_clear(&attrs, &tm.mem, 0, DMO_PAGE_OPEN), 0);
+	for (u64 i = 0; i < DMO_ATTR_RANGES_MAX / 2 + 1; i++)
+		ck_assert_int_eq(dmo_attrs_advise(&attrs, &tm.mem, 4 * i, 4 * i + 2, &cold), 0);
+	ck_assert_int_eq(dmo_attrs_advise(&attrs, &tm.mem, 0, 4 * DMO_ATTR_RANGES_MAX, &sequential), -ENOSPC);
+	ck_assert_uint_eq(dmo_attrs_count(&attrs), DMO_ATTR_RANGES_MAX / 2 + 1);
+}
+END_TEST
+
 START_TEST(the_generation_moves_with_changes_only)
 {
 	struct dmo_advise cold = { .advice = DMO_ADV_COLD };
@@ -291,6 +308,7 @@ int main(void)
 	tcase_add_test(tc, sequential_and_random_exclude_each_other);
 	tcase_add_loop_test(tc, advice_that_is_no_attribute_is_refused, 0, sizeof(refused) / sizeof(refused[0]));
 	tcase_add_test(tc, the_number_of_ranges_is_bounded_and_undoing_still_works);
+	tcase_add_test(tc, filling_many_gaps_counts_towards_the_bound);
 	tcase_add_test(tc, the_generation_moves_with_changes_only);
 	suite_add_tcase(s, tc);
 	return test_run(s);
