@@ -12,8 +12,9 @@
  *   WMAPPED  ... with permission to write
  *   REMOTE   ... across the link, in place
  *   LOST     was dirty on a lost device
- *   READ     read by the CPU since it was last
- *            revoked from it
+ *   READ     read by the CPU since its last
+ *            revocation began
+ *   LEAVING  read before, and being revoked
  *
  * Between them (checked by dmo_block_check; the numbers are the design's invariants):
  *   - DIRTY implies VALID, and in one copy only (1).
@@ -124,7 +125,7 @@ void dmo_copy_trim(struct dmo_copy *c);
 
 /* ---- blocks ------------------------------------------------------------------------------------------ */
 
-enum { DMO_CPU, DMO_MAPPED, DMO_WMAPPED, DMO_REMOTE, DMO_LOST, DMO_READ, DMO_BLOCK_ROWS };
+enum { DMO_CPU, DMO_MAPPED, DMO_WMAPPED, DMO_REMOTE, DMO_LOST, DMO_READ, DMO_LEAVING, DMO_BLOCK_ROWS };
 
 enum dmo_block_state { DMO_BLOCK_IDLE, DMO_BLOCK_CLAIMED, DMO_BLOCK_MOVING };
 

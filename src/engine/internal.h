@@ -204,11 +204,17 @@ int64_t eng_read_bytes(struct eng_file *f, char *buf, u64 offset, u64 length);
 
 typedef int64_t (*eng_write_fn)(struct eng_file *f, const char *buf, u64 offset, u64 length, u32 flags);
 
-/* A write begins, its blocks prepared; buf is copied. NULL: no memory. Ended by one of the next two. */
-struct eng_underway *eng_underway_begin(struct eng_file *f, const char *buf, u64 offset, u64 length);
+enum eng_hold { ENG_HOLD_NOT, ENG_HOLD_REVOKE, ENG_HOLD_WAIT };
+
+/* A write begins, its blocks prepared and no page of them being written back; obj->lock held. NULL: no memory. */
+struct eng_underway *eng_underway_begin(struct eng_object *obj, u64 offset, u64 length);
+/* Takes the bytes that are there, and the new ones; before any of these is in place. No lock held. */
+void eng_underway_fill(struct eng_underway *u, struct eng_file *f, const char *buf);
+/* The new bytes are in place: may the CPU have the old ones in its cache? No lock held. */
+enum eng_hold eng_underway_look(struct eng_underway *u);
+/* One of these ends u. The second answers req with result when the CPU has the old bytes no longer. */
 void eng_underway_end(struct eng_underway *u);
-/* Answers req with result when the pages have been revoked once more, and ends u. */
-void eng_underway_hold(struct eng_underway *u, struct eng_req *req, int64_t result);
+void eng_underway_hold(struct eng_underway *u, struct eng_req *req, int64_t result, enum eng_hold hold);
 /* Writes a page that the kernel writes back, with the bytes of writes under way kept. As write. */
 int64_t eng_underway_patch(struct eng_file *f, const char *buf, u64 offset, u64 length, eng_write_fn write);
 

@@ -589,70 +589,68 @@ static int64_t write_parts(struct eng_file *f, const char *buf, u64 offset, u64 
 	return stop > offset ? (int64_t)(stop - offset) : err;
 }
 
-/* Was a page of the range read between its revocation and now, when the new bytes are in place? Then forgets it. */
-static bool read_meanwhile(struct eng_object *obj, u64 offset, u64 length)
-{
-	bool found = false;
-	struct part p;
-
-	pthread_mutex_lock(&obj->lock);
-	FOR_EACH_PART(p, offset, length) {
-		struct dmo_block *b = dmo_block_find(&obj->core, p.index);
-
-		if (!dmo_bits_any_in(dmo_block_bits(b, DMO_READ), p.first, p.count))
-			continue;
-		found = true;
-		dmo_bits_clear(dmo_rows_row(&b->rows, DMO_READ), p.first, p.count);
-	}
-	pthread_mutex_unlock(&obj->lock);
-	return found;
-}
-
-/* Was a block of the range ever revoked? Then waits until no write-back of a page is under way there. Lock held. */
-static bool was_revoked(struct eng_object *obj, u64 offset, u64 length)
+/* Was a block of the range ever revoked? *written: a page of it is being written back. Lock held. */
+static bool was_revoked(struct eng_object *obj, u64 offset, u64 length, bool *written)
 {
 	bool revoked = false;
 	struct part p;
 
+	*written = false;
 	FOR_EACH_PART(p, offset, length) {
 		struct dmo_block *b = dmo_block_find(&obj->core, p.index);
 
 		revoked |= b->revoked;
-		while (b->revoked && b->writepages)
-			pthread_cond_wait(&obj->cond, &obj->lock);
+		*written |= b->revoked && b->writepages;
 	}
 	return revoked;
 }
 
-/* The bytes of a write whose blocks have been prepared. *held: its answer waits. */
-static int64_t write_bytes(struct eng_file *f, struct eng_req *r, const char *buf, u64 offset, u64 length, u32 flags,
-			   bool revoked, bool *held)
+/* Begins a write(2) whose blocks are prepared: *u where one of them was revoked before (race.c). Lock held. */
+static int begin_underway(struct eng_object *obj, u64 offset, u64 length, struct eng_underway **u)
 {
-	struct eng_object *obj = f->obj;
-	struct eng_underway *u;
-	int64_t result;
+	bool written;
 
+	while (was_revoked(obj, offset, length, &written)) {
+		if (!written) {
+			*u = eng_underway_begin(obj, offset, length);
+			return *u ? 0 : -ENOMEM;
+		}
+		pthread_cond_wait(&obj->cond, &obj->lock);
+	}
+	return 0;
+}
+
+/* The bytes of a write whose blocks have been prepared. */
+static int64_t write_bytes(struct eng_file *f, const char *buf, u64 offset, u64 length, u32 flags,
+			   struct eng_underway *u)
+{
 	if (flags & ENG_IO_WRITEPAGE)
 		return eng_underway_patch(f, buf, offset, length, write_parts);
-	if (!revoked)
-		return write_parts(f, buf, offset, length, flags);
-	u = eng_underway_begin(f, buf, offset, length);
-	if (!u)
-		return -ENOMEM;
-	result = write_parts(f, buf, offset, length, flags);
-	*held = !(flags & ENG_IO_NOCACHE) && read_meanwhile(obj, offset, length);
-	if (*held)
-		eng_underway_hold(u, r, result);
-	else
+	if (u)
+		eng_underway_fill(u, f, buf);
+	return write_parts(f, buf, offset, length, flags);
+}
+
+/* Answers, when no CPU can read the old bytes any more. */
+static void answer(struct eng_req *r, int64_t result, u32 flags, struct eng_underway *u)
+{
+	enum eng_hold hold = u && !(flags & ENG_IO_NOCACHE) ? eng_underway_look(u) : ENG_HOLD_NOT;
+
+	if (hold != ENG_HOLD_NOT) {
+		eng_underway_hold(u, r, result, hold);
+		return;
+	}
+	if (u)
 		eng_underway_end(u);
-	return result;
+	finish(r, result);
 }
 
 void eng_write(struct eng_file *f, struct eng_req *r, const void *buf, uint64_t offset, uint64_t length,
 	       uint32_t flags)
 {
 	struct eng_object *obj = f->obj;
-	bool parked, revoked = false, held = false;
+	struct eng_underway *u = NULL;
+	bool parked, begun = false;
 	int64_t result;
 	int err = 0;
 
@@ -664,20 +662,19 @@ void eng_write(struct eng_file *f, struct eng_req *r, const void *buf, uint64_t 
 		park(obj, r);
 	} else {
 		err = begin_writes(obj, offset, length, flags);
-		if (!err && !(flags & ENG_IO_WRITEPAGE))
-			revoked = was_revoked(obj, offset, length);
+		begun = !err;
+		if (begun && !(flags & ENG_IO_WRITEPAGE))
+			err = begin_underway(obj, offset, length, &u);
 	}
 	pthread_mutex_unlock(&obj->lock);
 	if (parked)
 		return;
-	result = err;
-	if (!err) {
-		result = write_bytes(f, r, buf, offset, length, flags, revoked, &held);
+	result = err ? err : write_bytes(f, buf, offset, length, flags, u);
+	if (begun) {
 		end_io(obj, offset, length, flags);
 		eng_unpark(obj);
 	}
-	if (!held)
-		finish(r, result);
+	answer(r, result, flags, u);
 }
 
 /* ---- parked requests run on ---------------------------------------------------------------------------------------------- */

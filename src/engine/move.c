@@ -70,34 +70,59 @@ void eng_unclaim(struct dmo_block *b)
 /* What a round came to: go on, or plan again, or an errno. */
 enum { MOVE_READY = 0, MOVE_AGAIN = 1 };
 
+/* The revocation of pages begins: the CPU holds none of them, what it read before is leaving. */
+static void begin_revoke(struct dmo_block *b, const u64 *pages)
+{
+	u64 *cpu = dmo_rows_row(&b->rows, DMO_CPU), *read = dmo_rows_row(&b->rows, DMO_READ);
+	u64 *leaving = dmo_rows_row(&b->rows, DMO_LEAVING);
+
+	dmo_bits_andnot(cpu, cpu, pages);
+	dmo_bits_and(leaving, read, pages);
+	dmo_bits_andnot(read, read, pages);
+}
+
+/* It is over: the pages have left, or after an error are held as before. */
+static void end_revoke(struct dmo_block *b, const u64 *pages, int err)
+{
+	u64 *cpu = dmo_rows_row(&b->rows, DMO_CPU), *read = dmo_rows_row(&b->rows, DMO_READ);
+	u64 *leaving = dmo_rows_row(&b->rows, DMO_LEAVING);
+
+	if (err) {
+		dmo_bits_or(cpu, cpu, pages);
+		dmo_bits_or(read, read, leaving);
+	}
+	dmo_bits_zero(leaving);
+}
+
 /* Takes the plan's pages back from the CPU; drops the lock meanwhile. */
 static int revoke_pages(struct eng_object *obj, struct dmo_plan *plan)
 {
 	struct engine *eng = obj->eng;
+	struct dmo_block *b = plan->block;
 	u64 pages[DMO_BITS_WORDS];
 	struct dmo_step s;
 	int err = 0;
 
+	if (!b->revoked) {	/* reads and writes that began without regard to revocations end first (race.c) */
+		b->revoked = true;
+		while (b->io)
+			pthread_cond_wait(&obj->cond, &obj->lock);
+		return MOVE_AGAIN;
+	}
 	dmo_bits_copy(pages, plan->steps[DMO_STEP_REVOKE]);
-	for (unsigned at = 0; dmo_plan_next(plan, DMO_STEP_REVOKE, &at, &s);)
-		dmo_block_set_cpu(plan->block, s.first, s.count, false);
-	plan->block->revoked = true;
-	dmo_bits_andnot(dmo_rows_row(&plan->block->rows, DMO_READ), dmo_block_bits(plan->block, DMO_READ), pages);
+	begin_revoke(b, pages);
 	pthread_mutex_unlock(&obj->lock);
 	for (unsigned at = 0; !err && dmo_plan_next(plan, DMO_STEP_REVOKE, &at, &s);) {
 		atomic_fetch_add(&eng->revocations, 1);
 		err = eng->fs->revoke(obj->inode,
-				      (plan->block->index << DMO_BLOCK_SHIFT) + ((u64)s.first << DMO_PAGE_SHIFT),
+				      (b->index << DMO_BLOCK_SHIFT) + ((u64)s.first << DMO_PAGE_SHIFT),
 				      (u64)s.count << DMO_PAGE_SHIFT);
 		if (err == -ENOENT)
 			err = 0;
 	}
 	pthread_mutex_lock(&obj->lock);
-	if (err) {
-		u64 *cpu = dmo_rows_row(&plan->block->rows, DMO_CPU);
-
-		dmo_bits_or(cpu, cpu, pages);
-	}
+	end_revoke(b, pages, err);
+	pthread_cond_broadcast(&obj->cond);
 	return err ? err : MOVE_AGAIN;
 }
 
