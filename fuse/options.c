@@ -4,6 +4,8 @@
  *
  * Options come as words (--device SPEC) from people and scripts, and as one -o list from mount(8) and fstab. In
  * a list a device's own commas are written as ':' or as '\,': device=sim:npu0:memory=32M.
+ *
+ * mount(8) starts us by the name mount.fuse.dmofs, with short options of its own: see helper_options.
  */
 #include "config.h"
 
@@ -204,7 +206,7 @@ static int set_option(struct fs_options *opt, char *word)
 	for (size_t i = 0; i < sizeof(valued) / sizeof(*valued); i++)
 		if (!strcmp(word, valued[i].name))
 			return valued[i].set(opt, value);
-	if (!strcmp(word, "subtype"))
+	if (!strcmp(word, "subtype") || !strcmp(word, "user"))	/* user=: whom mount(8) let mount */
 		return 0;
 	return bad("-o %s=: no such option", word);
 }
@@ -277,6 +279,41 @@ static int set_one(struct fs_options *opt, int c)
 	}
 }
 
+/*
+ * As mount.fuse.dmofs: -f is a mount that is only tried, -t tells the type once more, -n, -s, -v and -N (a mount
+ * namespace, entered already) concern mount(8) alone.
+ */
+static const char helper_options[] = "fnsvN:t:o:hV";
+
+static bool is_helper(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+
+	return !strncmp(slash ? slash + 1 : name, "mount.", 6);
+}
+
+static int set_helper_one(struct fs_options *opt, int c, bool *dry)
+{
+	if (c == 'f')
+		*dry = true;
+	else if (!strchr("nsvNt", c))
+		return set_one(opt, c);
+	return 0;
+}
+
+static int check_words(struct fs_options *opt, int argc, char **argv)
+{
+	if (argc - optind < 2)
+		return bad("%s is missing", argc == optind ? "STORE" : "MOUNT");
+	if (argc - optind > 2)
+		return bad("'%s': one STORE and one MOUNT are wanted", argv[optind + 2]);
+	opt->store = argv[optind];
+	opt->mountpoint = argv[optind + 1];
+	if (!opt->device_count)
+		return bad("no device: add --device sim:npu0,memory=32M or the like");
+	return FS_EXIT_OK;
+}
+
 int fs_options_parse(struct fs_options *opt, int argc, char **argv)
 {
 	static const struct option longs[] = {
@@ -287,21 +324,17 @@ int fs_options_parse(struct fs_options *opt, int argc, char **argv)
 		{ "version", no_argument, NULL, 'V' },
 		{ 0 },
 	};
+	bool helper = argc && is_helper(argv[0]), dry = false;
 	int c, rc;
 
 	*opt = (struct fs_options){ .ctl = ".dmo", .readahead_kb = 2048, .threads = 64, .log_level = LOG_NOTICE };
-	while ((c = getopt_long(argc, argv, "d:fo:hV", longs, NULL)) != -1) {
-		rc = set_one(opt, c);
+	while ((c = getopt_long(argc, argv, helper ? helper_options : "d:fo:hV", longs, NULL)) != -1) {
+		rc = helper ? set_helper_one(opt, c, &dry) : set_one(opt, c);
 		if (rc)
 			return rc;
 	}
-	if (argc - optind < 2)
-		return bad("%s is missing", argc == optind ? "STORE" : "MOUNT");
-	if (argc - optind > 2)
-		return bad("'%s': one STORE and one MOUNT are wanted", argv[optind + 2]);
-	opt->store = argv[optind];
-	opt->mountpoint = argv[optind + 1];
-	if (!opt->device_count)
-		return bad("no device: add --device sim:npu0,memory=32M or the like");
-	return FS_EXIT_OK;
+	rc = check_words(opt, argc, argv);
+	if (!rc && dry)
+		exit(FS_EXIT_OK);
+	return rc;
 }

@@ -253,6 +253,29 @@ START_TEST(a_read_only_mount_changes_nothing)
 }
 END_TEST
 
+/* Runs a line of shell in dir, where $dmofs is the program; what it says comes out when it fails. */
+static int shell(const char *line)
+{
+	char command[2048];
+
+	setenv("dmofs", mounted_program(), 1);
+	snprintf(command, sizeof(command), "cd %s && { %s; }", dir, line);
+	return WEXITSTATUS(system(command));
+}
+
+START_TEST(mount_calls_it_by_its_helper_name_with_its_own_options)
+{
+	ck_assert_int_eq(shell("ln -s \"$dmofs\" mount.fuse.dmofs"), 0);
+	/* -f tries: no mount, but a bad line is refused. */
+	ck_assert_int_eq(shell("./mount.fuse.dmofs store mount -fnsv -t fuse.dmofs -o rw,device=sim:npu0:memory=1M"), 0);
+	ck_assert_int_eq(shell("mountpoint -q mount"), 32);
+	ck_assert_int_eq(shell("./mount.fuse.dmofs store mount -f -o bogus 2>said"), 1);
+	ck_assert_int_eq(shell("./mount.fuse.dmofs store mount -snv -N /proc/self/ns/mnt -t fuse.dmofs "
+			       "-o rw,user=somebody,device=sim:npu0:memory=1M 2>said || { cat said; false; }"), 0);
+	ck_assert_int_eq(shell("mountpoint -q mount && umount mount"), 0);
+}
+END_TEST
+
 static void *user_mounts(const char *user_dir)
 {
 	char command[512];
@@ -340,6 +363,7 @@ int main(void)
 	tcase_add_test(lines, help_shows_examples_and_version_a_number);
 	tcase_add_test(lines, the_daemon_is_ready_when_its_parent_exits);
 	tcase_add_test(lines, mount_options_reach_the_service);
+	tcase_add_test(lines, mount_calls_it_by_its_helper_name_with_its_own_options);
 	tcase_add_test(lines, a_user_may_mount);
 	suite_add_tcase(suite, lines);
 	tcase_set_timeout(lives, 60);
