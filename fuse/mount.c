@@ -151,7 +151,8 @@ void fs_mount_readahead(struct fs *fs)
 	char path[80];
 	FILE *f;
 
-	if (!fs->privileged || !fs->opt->readahead_kb || statfs(fs->opt->mountpoint, &st) ||
+	/* statfs waits for the kernel's INIT: whoever is told that we are ready finds a mount that answers. */
+	if (statfs(fs->opt->mountpoint, &st) || !fs->privileged || !fs->opt->readahead_kb ||
 	    fs_mount_find(fs->opt->mountpoint, &id))
 		return;
 	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", id.major, id.minor);

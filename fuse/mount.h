@@ -16,7 +16,7 @@ int fs_mount_check(const struct fs_options *opt);
 int fs_mount_start(struct fs *fs);
 /* Finds a mounted filesystem by its mount point (absolute, no symbolic links). 0 or -ENOENT. */
 int fs_mount_find(const char *mountpoint, struct fs_mount_id *id);
-/* Raises the mount's read-ahead, where root; once requests are answered. */
+/* Waits until the mount answers, then raises its read-ahead, where root. Workers run already. */
 void fs_mount_readahead(struct fs *fs);
 /* Unmounts, detaching what is busy. True: the connection ends by itself; false: busy, or already gone. */
 bool fs_mount_stop(struct fs *fs);
