@@ -69,7 +69,7 @@ void fs_daemon_ready(void)
 	if (null >= 0) {
 		dup2(null, 0);
 		dup2(null, 1);
-		if (!getenv("JOURNAL_STREAM"))
+		if (!fs_log_has_journal())
 			dup2(null, 2);
 		close(null);
 	}

@@ -2,9 +2,10 @@
 /*
  * log.c - one line an event
  *
- * Under systemd (JOURNAL_STREAM is set) lines go to stderr with the level as "<N>" in front, which the journal
- * understands. A daemon without that writes to syslog. In the foreground lines go to stderr behind "dmofs: ".
- * Both settings are made before there are threads.
+ * Where stderr is a stream to the journal lines go there with the level as "<N>" in front, which the journal
+ * understands. JOURNAL_STREAM names that stream; terminals and pipes of a session inherit the variable, so it is
+ * compared with what stderr really is. A daemon without that writes to syslog. In the foreground lines go to
+ * stderr behind "dmofs: ". Both settings are made before there are threads.
  */
 #include "config.h"
 
@@ -15,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static int max_level = LOG_NOTICE;
 static bool use_syslog;
@@ -34,9 +37,19 @@ int fs_log_parse(const char *name)
 	return -1;
 }
 
+bool fs_log_has_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+
+	return stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && !fstat(STDERR_FILENO, &st) &&
+	       st.st_dev == dev && st.st_ino == ino;
+}
+
 void fs_log_to_syslog(void)
 {
-	if (getenv("JOURNAL_STREAM"))
+	if (fs_log_has_journal())
 		return;
 	openlog("dmofs", LOG_PID, LOG_DAEMON);
 	use_syslog = true;
@@ -48,7 +61,7 @@ void fs_log_line(int level, const char *line)
 		return;
 	if (use_syslog)
 		syslog(level, "%s", line);
-	else if (getenv("JOURNAL_STREAM"))
+	else if (fs_log_has_journal())
 		fprintf(stderr, "<%d>%s\n", level, line);
 	else
 		fprintf(stderr, "dmofs: %s\n", line);

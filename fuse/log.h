@@ -3,6 +3,7 @@
 #ifndef FS_LOG_H
 #define FS_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <syslog.h>
 
@@ -10,6 +11,8 @@
 void fs_log_level(int level);
 /* A level by name (err, warning, notice, info, debug); -1: no such name. */
 int fs_log_parse(const char *name);
+/* stderr is a stream to the journal. */
+bool fs_log_has_journal(void);
 /* From now on to syslog, as a daemon whose stderr is gone. */
 void fs_log_to_syslog(void);
 void fs_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
