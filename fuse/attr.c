@@ -54,21 +54,22 @@ static int set_owner(struct fs_inode *inode, const struct stat *attr, int valid)
 	return fchownat(inode->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) ? -errno : 0;
 }
 
-/* A descriptor to truncate through: the open's, the inode's, or one for the moment (*temporary). */
+/*
+ * A descriptor to truncate through: the open's, or one for the moment (*temporary). The inode's own may be closed by
+ * the last release at any time; a copy of it is cheaper than opening the file.
+ */
 static int size_fd(struct fs_inode *inode, struct fs_file *file, bool *temporary)
 {
-	int fd;
+	int fd = -1;
 
-	*temporary = false;
+	*temporary = !file;
 	if (file)
 		return file->fd;
-	if (atomic_load(&inode->data_fd) >= 0) {
-		fd = fs_inode_data_fd(inode, true);
-		if (fd >= 0)
-			return fd;
-	}
-	*temporary = true;
-	return fs_inode_reopen(inode, O_WRONLY);
+	pthread_mutex_lock(&inode->lock);
+	if (atomic_load(&inode->data_fd) >= 0 && inode->data_writable)
+		fd = fcntl(atomic_load(&inode->data_fd), F_DUPFD_CLOEXEC, 0);
+	pthread_mutex_unlock(&inode->lock);
+	return fd >= 0 ? fd : fs_inode_reopen(inode, O_WRONLY);
 }
 
 static int set_size(struct fs_inode *inode, struct fs_file *file, uint64_t size)
