@@ -12,6 +12,8 @@
 #include "open.h"
 #include "reply.h"
 
+#define COPY_MAX (1u << 30)	/* the answer counts in 32 bits, and the caller asks for the rest */
+
 void fs_range_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	struct fs_file *file = fs_file(fi);
@@ -70,6 +72,9 @@ void fs_range_copy(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_
 {
 	struct fs_file *in = fs_file(fi_in), *out = fs_file(fi_out);
 	struct fs_call *call;
+
+	if (len > COPY_MAX)
+		len = COPY_MAX;
 
 	if (!in || !out) {
 		fuse_reply_err(req, EXDEV);
