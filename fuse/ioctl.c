@@ -84,7 +84,14 @@ static void store_ioctl(fuse_req_t req, struct fs_inode *inode, unsigned cmd, co
 		int flags;
 		struct fsxattr attr;
 	} value = { 0 };
-	int fd = fs_inode_reopen(inode, O_RDONLY | O_NONBLOCK), rc;
+	bool changes = _IOC_DIR(cmd) & _IOC_WRITE;
+	int fd, rc;
+
+	if (changes && inode->fs->read_only) {
+		fuse_reply_err(req, EROFS);
+		return;
+	}
+	fd = fs_inode_reopen(inode, O_RDONLY | O_NONBLOCK);
 
 	if (fd < 0) {
 		fuse_reply_err(req, -fd);
@@ -92,7 +99,7 @@ static void store_ioctl(fuse_req_t req, struct fs_inode *inode, unsigned cmd, co
 	}
 	memcpy(&value, in, in_size < sizeof(value) ? in_size : sizeof(value));
 	rc = ioctl(fd, cmd, &value);
-	if (_IOC_DIR(cmd) & _IOC_WRITE)
+	if (changes)
 		stop_sharing_for_writes(inode);
 	if (rc < 0)
 		fuse_reply_err(req, errno);
