@@ -12,12 +12,14 @@
 #include "guard.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -71,13 +73,22 @@ void fs_guard_process(void)
 	adjust_oom();
 }
 
+/* Root in a container may lack CAP_IPC_LOCK. */
+static bool limits_apply(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[2];
+
+	return syscall(SYS_capget, &head, caps) || !(caps[0].effective & (1u << CAP_IPC_LOCK));
+}
+
 void fs_guard_lock(void)
 {
 	struct rlimit limit;
 
 	/* A limit would make later allocations fail: better unlocked. */
-	if (geteuid() && (getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur != RLIM_INFINITY)) {
-		fs_log(LOG_WARNING, "memory is not locked: not root, and ulimit -l is no 'unlimited'");
+	if (limits_apply() && (getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur != RLIM_INFINITY)) {
+		fs_log(LOG_WARNING, "memory is not locked: no CAP_IPC_LOCK, and ulimit -l is not 'unlimited'");
 		return;
 	}
 	locking = !mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
