@@ -2,34 +2,60 @@
 /*
  * xattr.c - extended attributes of the store's files
  *
- * They are reached through /proc, since descriptors that only name a file have no attribute calls. A symbolic
- * link can't be reached that way: it shows none, and takes none.
+ * They are reached by path through /proc, since descriptors that only name a file have no attribute calls. Such a
+ * path would follow a symbolic link: for those it is the link's own name, which /proc tells, believed where the
+ * same link is found there.
  */
 #include "config.h"
 
 #include "xattr.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include "passthrough.h"
 #include "worker.h"
 
-/* The file's inode, or NULL with an answer given. */
-static struct fs_inode *target(fuse_req_t req, fuse_ino_t ino, int link_error)
-{
+struct place {
 	struct fs_inode *inode;
+	bool link;			/* path is a symbolic link itself */
+	char path[PATH_MAX];
+};
 
+static bool find_link(struct place *p)
+{
+	char by_fd[32];
+	ssize_t n = readlink(fs_inode_path(p->inode, by_fd), p->path, sizeof(p->path) - 1);
+	struct stat st;
+
+	if (n <= 0)
+		return false;
+	p->path[n] = 0;
+	return !lstat(p->path, &st) && st.st_ino == p->inode->ino && st.st_dev == p->inode->dev;
+}
+
+/* Where the file's attributes are. False: error was answered, which is for files that can have none. */
+static bool find(fuse_req_t req, fuse_ino_t ino, int error, struct place *p)
+{
 	if (fs_is_control(ino)) {	/* the kernel asks for ACLs: it must hear that there are none */
-		fuse_reply_err(req, link_error == ENODATA ? ENODATA : ENOTSUP);
-		return NULL;
+		fuse_reply_err(req, error);
+		return false;
 	}
-	inode = fs_inode(fs_of(req), ino);
-	if (!S_ISLNK(inode->type))
-		return inode;
-	fuse_reply_err(req, link_error);
-	return NULL;
+	p->inode = fs_inode(fs_of(req), ino);
+	p->link = S_ISLNK(p->inode->type);
+	if (!p->link) {
+		fs_inode_path(p->inode, p->path);
+		return true;
+	}
+	if (find_link(p))
+		return true;
+	fuse_reply_err(req, error);
+	return false;
 }
 
 static void reply_change(fuse_req_t req, struct fs_inode *inode, const char *name, int rc)
@@ -43,22 +69,18 @@ static void reply_change(fuse_req_t req, struct fs_inode *inode, const char *nam
 
 void fs_xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
-	struct fs_inode *inode = target(req, ino, EPERM);
-	char path[32];
+	struct place p;
 
-	if (!inode)
-		return;
-	reply_change(req, inode, name, setxattr(fs_inode_path(inode, path), name, value, size, flags));
+	if (find(req, ino, ENOTSUP, &p))
+		reply_change(req, p.inode, name, (p.link ? lsetxattr : setxattr)(p.path, name, value, size, flags));
 }
 
 void fs_xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	struct fs_inode *inode = target(req, ino, EPERM);
-	char path[32];
+	struct place p;
 
-	if (!inode)
-		return;
-	reply_change(req, inode, name, removexattr(fs_inode_path(inode, path), name));
+	if (find(req, ino, ENOTSUP, &p))
+		reply_change(req, p.inode, name, (p.link ? lremovexattr : removexattr)(p.path, name));
 }
 
 /* size 0 asks how much there is; the worker's block takes any attribute the kernel allows (64 KiB). */
@@ -81,14 +103,13 @@ static size_t room(fuse_req_t req, size_t size)
 
 void fs_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-	struct fs_inode *inode = target(req, ino, ENODATA);
-	char *value = fs_worker()->block + FS_BLOCK_DATA, path[32];
-
+	char *value = fs_worker()->block + FS_BLOCK_DATA;
+	struct place p;
 	ssize_t n;
 
-	if (!inode)
+	if (!find(req, ino, ENODATA, &p))
 		return;
-	n = getxattr(fs_inode_path(inode, path), name, value, room(req, size));
+	n = (p.link ? lgetxattr : getxattr)(p.path, name, value, room(req, size));
 	if (n < 0 && errno == ENOTSUP && !strncmp(name, "system.posix_acl_", 17))
 		errno = ENODATA;	/* a store without ACLs: else the kernel refuses every access but root's */
 	reply_value(req, n, value, size);
@@ -96,10 +117,9 @@ void fs_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 
 void fs_xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	struct fs_inode *inode = target(req, ino, ENOTSUP);
-	char *value = fs_worker()->block + FS_BLOCK_DATA, path[32];
+	char *value = fs_worker()->block + FS_BLOCK_DATA;
+	struct place p;
 
-	if (!inode)
-		return;
-	reply_value(req, listxattr(fs_inode_path(inode, path), value, room(req, size)), value, size);
+	if (find(req, ino, ENOTSUP, &p))
+		reply_value(req, (p.link ? llistxattr : listxattr)(p.path, value, room(req, size)), value, size);
 }
