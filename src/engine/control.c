@@ -80,13 +80,23 @@ static void show_info(struct text *t, struct eng_device *dev)
 }
 
 static const struct {
-	const char *key;
+	const char *key, *help;
 	size_t offset;
 } stats[] = {
-#define STAT(name) { #name, offsetof(struct eng_stats, name) }
-	STAT(faults), STAT(fault_errors), STAT(bytes_to_device), STAT(bytes_to_host), STAT(bytes_remote_mapped),
-	STAT(evict_clean), STAT(evict_dirty), STAT(evict_failed), STAT(migrations), STAT(remote_maps),
-	STAT(readahead), STAT(commands), STAT(command_errors),
+#define STAT(name, help) { #name, help, offsetof(struct eng_stats, name) }
+	STAT(faults, "Accesses by the device that found no translation."),
+	STAT(fault_errors, "Faults answered with an error."),
+	STAT(bytes_to_device, "Bytes copied into device memory."),
+	STAT(bytes_to_host, "Bytes copied out of device memory."),
+	STAT(bytes_remote_mapped, "Bytes mapped for the device where they lie."),
+	STAT(evict_clean, "Evictions that had nothing to copy."),
+	STAT(evict_dirty, "Evictions that copied pages to their backing files."),
+	STAT(evict_failed, "Evictions that failed and left the pages where they were."),
+	STAT(migrations, "Moves of pages into device memory."),
+	STAT(remote_maps, "Ranges mapped for the device where they lie."),
+	STAT(readahead, "Blocks brought in ahead of the device."),
+	STAT(commands, "Commands taken."),
+	STAT(command_errors, "Commands that ended with an error."),
 #undef STAT
 };
 
@@ -259,7 +269,10 @@ static void device_metrics(struct text *t, struct engine *eng)
 		add(t, "dmofs_memory_limit_bytes{device=\"%s\"} %llu\n", eng->devices[i]->name,
 		    bytes(look(eng->devices[i]).limit));
 	for (size_t s = 0; s < sizeof(stats) / sizeof(stats[0]); s++) {
-		add(t, "# TYPE dmofs_%s_total counter\n", stats[s].key);
+		char name[64];
+
+		snprintf(name, sizeof(name), "%s_total", stats[s].key);
+		metric(t, name, stats[s].help, "counter");
 		for (unsigned i = 0; i < eng->nr_devices; i++)
 			add(t, "dmofs_%s_total{device=\"%s\"} %llu\n", stats[s].key, eng->devices[i]->name,
 			    stat_value(eng->devices[i], s));
