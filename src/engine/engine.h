@@ -97,7 +97,7 @@ void eng_release(struct eng_file *file);
 
 /* True when a context maps the object or a device holds pages of it: passthrough must not be used. */
 bool eng_object_busy(struct eng_object *obj);
-/* Marks an open that bypasses the engine (passthrough): contexts that want the object get EBUSY. count +1 / -1 */
+/* Marks an open that bypasses the engine (passthrough): devices that want the object get EBUSY. count +1 / -1 */
 int eng_object_bypass(struct eng_object *obj, int delta);	/* -EBUSY when a context maps it */
 
 /* ---- requests ------------------------------------------------------------------------------------------- */

@@ -387,6 +387,8 @@ static int one_round(struct eng_access *a, struct dmo_block **block, struct dmo_
 	struct dmo_block *b = *block;
 	int err;
 
+	if (a->obj->bypass)
+		return -EBUSY;		/* CPUs would go past the engine to the backing file */
 	fill_plan(a, b, *narrow, plan);
 	err = *remote ? dmo_plan_remote(plan) : dmo_plan_access(plan);
 	if (err == -EAGAIN && *remote) {
