@@ -354,10 +354,14 @@ int fs_inode_reopen(struct fs_inode *inode, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Lock held. Writable where the store lets us, so that one descriptor serves every open and the engine. */
+/*
+ * Lock held. Writable where the store lets us, so that one descriptor serves every open and the engine. An overlay
+ * would copy the whole file for that: there it is opened so when somebody writes.
+ */
 static int open_data_fd(struct fs_inode *inode, bool writable)
 {
-	int fd = inode->fs->read_only ? -EROFS : fs_inode_reopen(inode, O_RDWR);
+	bool later = inode->fs->stacked && !writable;
+	int fd = inode->fs->read_only || later ? -EROFS : fs_inode_reopen(inode, O_RDWR);
 
 	inode->data_writable = fd >= 0;
 	if (fd < 0 && !writable)
@@ -369,25 +373,29 @@ static int open_data_fd(struct fs_inode *inode, bool writable)
 	return fd;
 }
 
+/* Lock held. All who share the descriptor can write from now on, or as before nobody. */
+static int make_writable(struct fs_inode *inode, int fd)
+{
+	int made = fs_inode_reopen(inode, O_RDWR);
+
+	if (made < 0)
+		return made;
+	inode->data_writable = dup3(made, fd, O_CLOEXEC) == fd;
+	close(made);
+	return inode->data_writable ? fd : -EACCES;
+}
+
 int fs_inode_data_fd_locked(struct fs_inode *inode, bool writable)
 {
 	int fd = atomic_load(&inode->data_fd);
 
 	if (fd < 0)
 		return open_data_fd(inode, writable);
-	if (writable && !inode->data_writable)
-		return inode->fs->read_only ? -EROFS : -EACCES;
-	return fd;
-}
-
-int fs_inode_data_fd(struct fs_inode *inode, bool writable)
-{
-	int fd;
-
-	pthread_mutex_lock(&inode->lock);
-	fd = fs_inode_data_fd_locked(inode, writable);
-	pthread_mutex_unlock(&inode->lock);
-	return fd;
+	if (!writable || inode->data_writable)
+		return fd;
+	if (inode->fs->read_only)
+		return -EROFS;
+	return inode->fs->stacked ? make_writable(inode, fd) : -EACCES;
 }
 
 int fs_inode_object(struct fs_inode *inode)

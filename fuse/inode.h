@@ -85,9 +85,7 @@ struct eng_object *fs_inode_find_object(struct fs *fs, ino_t number);
 
 /* Opens the file anew; a new descriptor or -errno. */
 int fs_inode_reopen(struct fs_inode *inode, int flags);
-/* The shared descriptor for I/O, opened if need be; -errno where writing is wanted and can't be had. */
-int fs_inode_data_fd(struct fs_inode *inode, bool writable);
-/* The same with the lock held. */
+/* The shared descriptor for I/O, opened if need be; -errno where writing is wanted and can't be had. Lock held. */
 int fs_inode_data_fd_locked(struct fs_inode *inode, bool writable);
 /* The object of a regular file, made if need be. Lock held. 0 or -errno. */
 int fs_inode_object(struct fs_inode *inode);

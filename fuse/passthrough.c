@@ -96,9 +96,13 @@ static bool wanted(struct fs_inode *inode)
 
 static int register_backing(struct fs_inode *inode)
 {
-	struct fuse_backing_map map = { .fd = atomic_load(&inode->data_fd) };
+	struct fuse_backing_map map = { 0 };
 	int id;
 
+	/* Later opens follow, writers among them. */
+	map.fd = fs_inode_data_fd_locked(inode, true);
+	if (map.fd < 0)
+		map.fd = atomic_load(&inode->data_fd);
 	if (map.fd < 0)
 		return -EBADF;
 	id = ioctl(fuse_session_fd(inode->fs->se), FUSE_DEV_IOC_BACKING_OPEN, &map);
