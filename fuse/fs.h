@@ -40,6 +40,7 @@ struct fs {
 	bool privileged;	/* root: acts for any caller */
 	bool read_only;		/* the store or the mount is */
 	bool stacked;		/* the store is itself a stacked filesystem (overlay) */
+	double entry_timeout;	/* how long a name stays true: no time where names that differ may be one */
 	atomic_bool passthrough;	/* the kernel agreed to passthrough */
 	atomic_bool ended;	/* no more requests: the kernel holds nothing */
 	uint32_t max_write;	/* bytes of a request's data */

@@ -60,6 +60,10 @@ static int resolve(struct fs_options *opt)
 	if (!path)
 		return store_fails(opt->store, errno);
 	opt->store = path;
+	if (access(path, R_OK | X_OK)) {
+		fs_log(LOG_ERR, "%s: %s: who mounts must be able to read and search the store", path, strerror(errno));
+		return FS_EXIT_STORE;
+	}
 	path = realpath(opt->mountpoint, NULL);
 	if (path)
 		opt->mountpoint = path;
@@ -249,6 +253,8 @@ static int serve(struct fs *fs)
 	sigset_t set;
 	int rc;
 
+	if (fs->opt->passthrough && !fs->privileged)
+		fs_log(LOG_WARNING, "-o passthrough needs root: all files go through the service");
 	fs_guard_files();
 	fs_guard_process();
 	fs_guard_lock();

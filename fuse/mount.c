@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,11 +22,51 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "names.h"
 #include "notify.h"
 #include "ops.h"
 #include "readonly.h"
 
 #define OVERLAY_MAGIC 0x794c7630
+
+/*
+ * A mount point inside the store: the service would meet its own mount there, and wait for itself. Over the store
+ * itself is fine, since the store was opened before.
+ */
+static bool inside_store(const struct fs_options *opt)
+{
+	char path[PATH_MAX], *slash;
+	struct stat store, st;
+
+	if (stat(opt->store, &store) || strlen(opt->mountpoint) >= sizeof(path))
+		return false;
+	strcpy(path, opt->mountpoint);
+	while ((slash = strrchr(path, '/')) && strcmp(path, "/")) {
+		slash[slash == path] = 0;
+		if (!stat(path, &st) && st.st_dev == store.st_dev && st.st_ino == store.st_ino)
+			return true;
+	}
+	return false;
+}
+
+/* What libfuse and fusermount3 would refuse in words of their own. */
+static bool may_mount(const struct fs_options *opt)
+{
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0) {
+		fs_log(LOG_ERR, "/dev/fuse: %s: %s", strerror(errno), errno == EACCES ? "be root, or make it mode 0666" :
+		       "load the module fuse, or pass the device to the container");
+		return false;
+	}
+	close(fd);
+	if (geteuid() && access(opt->mountpoint, W_OK)) {
+		fs_log(LOG_ERR, "%s: %s: who is not root mounts on a directory that is theirs to write",
+		       opt->mountpoint, strerror(errno));
+		return false;
+	}
+	return true;
+}
 
 int fs_mount_check(const struct fs_options *opt)
 {
@@ -49,7 +91,12 @@ int fs_mount_check(const struct fs_options *opt)
 		       opt->mountpoint, opt->mountpoint);
 		return FS_EXIT_MOUNT;
 	}
-	return FS_EXIT_OK;
+	if (inside_store(opt)) {
+		fs_log(LOG_ERR, "%s: lies inside the store %s: name a directory outside of it", opt->mountpoint,
+		       opt->store);
+		return FS_EXIT_MOUNT;
+	}
+	return may_mount(opt) ? FS_EXIT_OK : FS_EXIT_MOUNT;
 }
 
 /* Appends text to a list of mount options; commas and backslashes in it are escaped. */
@@ -82,23 +129,38 @@ static struct fuse_session *new_session(struct fs *fs)
 	return fuse_session_new(&args, &ops, sizeof(ops), fs);
 }
 
-static void note_stacking(struct fs *fs)
+static void note_store(struct fs *fs)
 {
 	struct statfs st;
 
 	fs->stacked = !fstatfs(fs->inodes.root.fd, &st) && (unsigned long)st.f_type == OVERLAY_MAGIC;
+	fs->entry_timeout = fs_names_fold_case(fs) ? 0 : FS_TIMEOUT;
+}
+
+static char libfuse_says[256];
+
+/* libfuse's lines: the last one becomes part of ours when mounting fails. */
+static void keep_libfuse_line(enum fuse_log_level level, const char *format, va_list args)
+{
+	size_t n;
+
+	vsnprintf(libfuse_says, sizeof(libfuse_says), format, args);
+	n = strcspn(libfuse_says, "\n");
+	libfuse_says[n] = 0;
+	fs_log(LOG_DEBUG, "libfuse: %s", libfuse_says);
 }
 
 int fs_mount_start(struct fs *fs)
 {
-	note_stacking(fs);
+	fuse_set_log_func(keep_libfuse_line);
+	note_store(fs);
 	fs->se = new_session(fs);
 	if (!fs->se)
 		return FS_EXIT_SYSTEM;
 	if (!fuse_session_mount(fs->se, fs->opt->mountpoint))
 		return FS_EXIT_OK;
-	fs_log(LOG_ERR, "%s: can't mount: is /dev/fuse there, may this user mount, is fusermount3 installed?",
-	       fs->opt->mountpoint);
+	fs_log(LOG_ERR, "%s: can't mount (%s): is /dev/fuse usable, may this user mount, is fusermount3 installed?",
+	       fs->opt->mountpoint, *libfuse_says ? libfuse_says : "no reason given");
 	fuse_session_destroy(fs->se);
 	fs->se = NULL;
 	return FS_EXIT_MOUNT;

@@ -13,13 +13,37 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "control.h"
 #include "cred.h"
 #include "passthrough.h"
+
+bool fs_names_fold_case(struct fs *fs)
+{
+	/* FAT, exFAT, NTFS (both drivers), SMB (three), HFS+; ext4 and f2fs where a directory is told to */
+	static const uint32_t types[] = {
+		0x4d44, 0x2011bab0, 0x5346544e, 0x7366746e, 0x517b, 0xff534d42, 0xfe534d42, 0x482b,
+	};
+	int flags = 0, fd = fs_inode_reopen(&fs->inodes.root, O_RDONLY | O_DIRECTORY);
+	struct statfs st;
+
+	if (fd >= 0) {
+		ioctl(fd, FS_IOC_GETFLAGS, &flags);
+		close(fd);
+	}
+	if (flags & FS_CASEFOLD_FL)
+		return true;
+	for (unsigned i = 0; !fstatfs(fs->inodes.root.fd, &st) && i < sizeof(types) / sizeof(*types); i++)
+		if ((uint32_t)st.f_type == types[i])
+			return true;
+	return false;
+}
 
 bool fs_names_refused(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
@@ -40,7 +64,8 @@ int fs_names_entry(struct fs *fs, struct fs_inode *parent, int fd, bool data, st
 	fs_passthrough_inherit(inode, parent);
 	e->ino = (uintptr_t)inode;
 	e->generation = 1;
-	e->attr_timeout = e->entry_timeout = FS_TIMEOUT;
+	e->attr_timeout = FS_TIMEOUT;
+	e->entry_timeout = fs->entry_timeout;
 	e->attr.st_ino = fs_inode_number(fs, e->attr.st_dev, e->attr.st_ino);
 	return 0;
 }
@@ -72,7 +97,7 @@ void fs_names_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		rc = fs_names_find(fs, fs_inode(fs, parent), name, &e);
 	if (rc == -ENOENT) {
 		e.ino = 0;
-		e.entry_timeout = FS_TIMEOUT;
+		e.entry_timeout = fs->entry_timeout;
 		rc = 0;
 	}
 	if (rc)
@@ -203,16 +228,32 @@ void fs_names_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	remove_name(req, parent, name, AT_REMOVEDIR);
 }
 
+/* What stood on the old directory holds no longer, what stands on the new one does. */
+static void inherit_anew(struct fs *fs, struct fs_inode *dir, const char *name)
+{
+	struct fuse_entry_param e = { 0 };
+
+	if (atomic_load(&fs->passthrough) && !fs_names_find(fs, dir, name, &e))
+		fs_inode_forget(fs, fs_inode(fs, e.ino), 1);
+}
+
 void fs_names_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 		     const char *new_name, unsigned flags)
 {
 	struct fs *fs = fs_of(req);
+	struct fs_inode *from, *to;
 	int rc;
 
 	if (fs_names_refused(req, parent, name) || fs_names_refused(req, new_parent, new_name))
 		return;
-	rc = renameat2(fs_inode(fs, parent)->fd, name, fs_inode(fs, new_parent)->fd, new_name, flags);
-	fuse_reply_err(req, rc ? errno : 0);
+	from = fs_inode(fs, parent);
+	to = fs_inode(fs, new_parent);
+	rc = renameat2(from->fd, name, to->fd, new_name, flags) ? errno : 0;
+	if (!rc && from != to)
+		inherit_anew(fs, to, new_name);
+	if (!rc && from != to && flags & RENAME_EXCHANGE)
+		inherit_anew(fs, from, name);
+	fuse_reply_err(req, rc);
 }
 
 void fs_names_readlink(fuse_req_t req, fuse_ino_t ino)

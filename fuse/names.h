@@ -18,6 +18,8 @@ void fs_names_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_i
 		     const char *new_name, unsigned flags);
 void fs_names_readlink(fuse_req_t req, fuse_ino_t ino);
 
+/* Names that differ may be one to the store (a fold of case): what was found or not found must not be kept. */
+bool fs_names_fold_case(struct fs *fs);
 /* Finds name in the directory: fills e, with one kernel reference on the inode. 0 or -errno. */
 int fs_names_find(struct fs *fs, struct fs_inode *parent, const char *name, struct fuse_entry_param *e);
 /* Fills e for an open file (fd is given away) whose attributes are e->attr. 0 or -errno. */
