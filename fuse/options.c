@@ -29,15 +29,19 @@ static const char usage_text[] =
 	"      device=SPEC       as --device; write ':' or '\\,' for its commas\n"
 	"      ctl=NAME          name of the control directory (.dmo)\n"
 	"      io=auto|buffered|direct   how devices reach the backing files\n"
-	"      passthrough       files go straight to the store while no device wants them (root)\n"
+	"      passthrough       files go straight to the store while no device wants them (root);\n"
+	"                        for single files or directories: setfattr -n user.dmo.passthrough -v 1\n"
 	"      private           only the user who mounts may enter\n"
 	"      readahead=SIZE    the mount's read-ahead (root)\n"
 	"      threads=N         workers at most\n"
 	"      fsname=NAME       what stands in front in /proc/mounts (STORE)\n"
 	"      suid, dev, exec, atime ... and their opposites as in mount(8)\n"
-	"      --log-level LEVEL err, warning, notice, info or debug\n"
+	"      --log-level LEVEL err, warning, notice, info or debug (notice)\n"
 	"  -h, --help            this text\n"
 	"  -V, --version         the version\n"
+	"\n"
+	"Exit status: 0 all is well, 1 usage, 2 the store, 3 the mount point, 4 a device, 5 the system,\n"
+	"6 something could not be written back at the end.\n"
 	"\n"
 	"Examples:\n"
 	"  dmofs /srv/models /mnt/models --device sim:npu0,memory=32M\n"
@@ -257,6 +261,18 @@ static int show(const char *text)
 	exit(fflush(stdout) ? FS_EXIT_SYSTEM : FS_EXIT_OK);
 }
 
+static const char *last_word;	/* what getopt took */
+
+/* getopt's '?' and ':', in our words. */
+static int bad_word(int c)
+{
+	const char *why = c == ':' ? "its value is missing" : "no such option";
+
+	if (optopt)
+		return bad("-%c: %s", optopt, why);
+	return bad("%s: %s", last_word, why);
+}
+
 static int set_one(struct fs_options *opt, int c)
 {
 	switch (c) {
@@ -274,8 +290,7 @@ static int set_one(struct fs_options *opt, int c)
 	case 'V':
 		return show("dmofs " VERSION "\n");
 	default:
-		fputs("dmofs --help shows the usage\n", stderr);
-		return FS_EXIT_USAGE;
+		return bad_word(c);
 	}
 }
 
@@ -283,7 +298,7 @@ static int set_one(struct fs_options *opt, int c)
  * As mount.fuse.dmofs: -f is a mount that is only tried, -t tells the type once more, -n, -s, -v and -N (a mount
  * namespace, entered already) concern mount(8) alone.
  */
-static const char helper_options[] = "fnsvN:t:o:hV";
+static const char helper_options[] = ":fnsvN:t:o:hV";
 
 static bool is_helper(const char *name)
 {
@@ -296,7 +311,7 @@ static int set_helper_one(struct fs_options *opt, int c, bool *dry)
 {
 	if (c == 'f')
 		*dry = true;
-	else if (!strchr("nsvNt", c))
+	else if (c == ':' || !strchr("nsvNt", c))
 		return set_one(opt, c);
 	return 0;
 }
@@ -328,7 +343,9 @@ int fs_options_parse(struct fs_options *opt, int argc, char **argv)
 	int c, rc;
 
 	*opt = (struct fs_options){ .ctl = ".dmo", .readahead_kb = 2048, .threads = 64, .log_level = LOG_NOTICE };
-	while ((c = getopt_long(argc, argv, helper ? helper_options : "d:fo:hV", longs, NULL)) != -1) {
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, helper ? helper_options : ":d:fo:hV", longs, NULL)) != -1) {
+		last_word = argv[optind - 1];
 		rc = helper ? set_helper_one(opt, c, &dry) : set_one(opt, c);
 		if (rc)
 			return rc;
