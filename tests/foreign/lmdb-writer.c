@@ -73,7 +73,7 @@ int main(int argc, char **argv)
 	if (!count)
 		return 2;
 	check(mdb_env_create(&env), "create");
-	check(mdb_env_set_mapsize(env, 256u << 20), "map size");
+	check(mdb_env_set_mapsize(env, 96u << 20), "map size");
 	check(mdb_env_open(env, argv[1], MDB_WRITEMAP, 0644), "open");
 	check(mdb_txn_begin(env, NULL, 0, &txn), "begin");
 	check(mdb_dbi_open(txn, NULL, MDB_INTEGERKEY, &dbi), "database");
