@@ -2,6 +2,9 @@
 # shellcheck shell=sh disable=SC2154
 # What quickstart and check share: packages, a private copy of the sources, output. Sourced, with $top set.
 
+# A make that started us has no say in the builds here.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
+
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
