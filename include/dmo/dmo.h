@@ -200,7 +200,7 @@ int dmo_dev_limit_get(struct dmo_dev *dev, enum dmo_limit limit, uint64_t *bytes
 /*
  * Writes one; UINT64_MAX is "max". Lowering it evicts first, and the call waits.
  *   -EACCES  the modes of the control file forbid it, or the limit can't be set; -EBUSY  pinned memory is in the way
- *   -EINVAL  more than the device has, or the order low <= high <= max would break
+ *   -EINVAL  no such limit. More than the device has is all it has; high is cut to max, low to high
  */
 int dmo_dev_limit_set(struct dmo_dev *dev, enum dmo_limit limit, uint64_t bytes);
 
@@ -250,7 +250,7 @@ void dmo_as_destroy(struct dmo_as *as);
  * mapped there, unless DMO_MAP_REPLACE is set too. bits: opaque device bits of this mapping. *va: in with FIXED;
  * out where it came.
  *   -EINVAL  unaligned, length 0, no or unknown prot or flags; -EOVERFLOW  offset + length or va + length
- *   -EACCES  prot asks for more than fd was opened for; -EEXIST  FIXED and not free; -ENOMEM  no room for addresses
+ *   -EACCES  prot asks for more than fd was opened for; -EEXIST  FIXED and not free; -ENOSPC  no room for addresses
  *   -EBUSY   the file is open in passthrough; -ERANGE  va outside the device's addresses
  */
 int dmo_map(struct dmo_as *as, int fd, uint64_t offset, uint64_t length, uint32_t prot, uint32_t flags,
@@ -272,7 +272,8 @@ int dmo_unmap_batch(struct dmo_as *as, const struct dmo_unmap_op *ops, size_t co
 /*
  * Mirrors a range of this process's address space at the same device addresses: what is mapped there now, and must
  * all be files of this mount, mapped shared (DMO_CAP_MIRROR_*). Later changes of the mappings are not followed.
- *   -EOPNOTSUPP  something there can't be mirrored; nothing is mapped then. Else as dmo_map
+ *   -EOPNOTSUPP  something there can't be mirrored; nothing is mapped then; -EFAULT  nothing is mapped there
+ *   -EPERM, -ESRCH  the service may not see this process's mappings. Else as dmo_map
  */
 int dmo_mirror(struct dmo_as *as, const void *address, size_t length, uint32_t prot, uint64_t bits);
 
