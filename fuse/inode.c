@@ -169,7 +169,7 @@ struct fs_inode *fs_inode_adopt(struct fs *fs, int fd, const struct stat *st, bo
 	if (data) {
 		atomic_init(&made->data_fd, fd);
 		made->data_writable = writable;
-		made->hint = FS_HINT_NO;
+		made->hint = FS_HINT_NONE;
 	}
 	inode = insert(t, bucket, made);
 	if (inode != made) {

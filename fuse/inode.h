@@ -18,7 +18,7 @@ struct fs_node {
 	int kind;			/* enum fs_node_kind */
 };
 
-enum fs_hint { FS_HINT_UNKNOWN, FS_HINT_NO, FS_HINT_YES };
+enum fs_hint { FS_HINT_UNKNOWN, FS_HINT_NONE, FS_HINT_NO, FS_HINT_YES };
 
 struct fs_inode {
 	struct fs_node node;
@@ -38,8 +38,8 @@ struct fs_inode {
 	unsigned bypassing;		/* opens in passthrough mode */
 	int32_t backing_id;		/* while bypassing */
 	bool drop_cache;		/* the kernel's pages may be older than the store: next open drops them */
-	_Atomic uint8_t hint;		/* enum fs_hint: does the passthrough attribute stand on it? */
-	_Atomic uint8_t parent_hint;	/* ... or on the directory it was found in */
+	_Atomic uint8_t hint;		/* enum fs_hint: what the passthrough attribute on it says */
+	_Atomic uint8_t parent_hint;	/* ... and on the directory it was found in */
 	_Atomic uintptr_t parent;	/* that directory, to compare with only */
 };
 

@@ -13,8 +13,8 @@
  *	passthrough/coherent --last release-------------> no opens      (backing id closed)
  *
  * While a file is in passthrough the kernel's page cache of it gets old: the next coherent open drops it.
- * Passthrough is wanted for every file (-o passthrough), or where an attribute on the file or its directory
- * promises that no device will touch it.
+ * Passthrough is wanted for every file (-o passthrough), or where an attribute promises that no device will touch
+ * the file. The attribute on the file goes before the one on its directory, and that before the mount's option.
  */
 #include "config.h"
 
@@ -52,16 +52,16 @@ static enum fs_hint read_hint(struct fs_inode *inode)
 {
 	char path[32], value;
 
-	if (getxattr(fs_inode_path(inode, path), FS_XATTR_PASSTHROUGH, &value, 1) == 1 && value == '1')
-		return FS_HINT_YES;
-	return FS_HINT_NO;
+	if (getxattr(fs_inode_path(inode, path), FS_XATTR_PASSTHROUGH, &value, 1) != 1)
+		return FS_HINT_NONE;
+	return value == '1' ? FS_HINT_YES : value == '0' ? FS_HINT_NO : FS_HINT_NONE;
 }
 
-static bool hinted(struct fs_inode *inode)
+static enum fs_hint hint_of(struct fs_inode *inode)
 {
 	if (inode->hint == FS_HINT_UNKNOWN)
 		inode->hint = read_hint(inode);
-	return inode->hint == FS_HINT_YES;
+	return inode->hint;
 }
 
 void fs_passthrough_inherit(struct fs_inode *inode, struct fs_inode *parent)
@@ -69,7 +69,7 @@ void fs_passthrough_inherit(struct fs_inode *inode, struct fs_inode *parent)
 	if (!atomic_load(&inode->fs->passthrough))
 		return;
 	inode->parent = (uintptr_t)parent;
-	inode->parent_hint = hinted(parent) ? FS_HINT_YES : FS_HINT_NO;
+	inode->parent_hint = hint_of(parent);
 }
 
 static void inherit_again(struct fs_inode *inode, void *parent)
@@ -88,10 +88,14 @@ void fs_passthrough_hint_changed(struct fs_inode *inode)
 static bool wanted(struct fs_inode *inode)
 {
 	struct fs *fs = inode->fs;
+	enum fs_hint hint;
 
 	if (!atomic_load(&fs->passthrough))
 		return false;
-	return fs->opt->passthrough || inode->parent_hint == FS_HINT_YES || hinted(inode);
+	hint = hint_of(inode);
+	if (hint < FS_HINT_NO)
+		hint = inode->parent_hint;
+	return hint < FS_HINT_NO ? fs->opt->passthrough : hint == FS_HINT_YES;
 }
 
 static int register_backing(struct fs_inode *inode)

@@ -5,7 +5,10 @@
 
 #include "open.h"
 
-/* Set to "1" on a file, or on its directory: no device will touch it, passthrough may be used. */
+/*
+ * On a file, or on its directory. "1": no device will touch it, passthrough may be used. "0": devices will, also where
+ * the mount asks for passthrough.
+ */
 #define FS_XATTR_PASSTHROUGH "user.dmo.passthrough"
 
 /* Completes libfuse's answer to INIT. */
