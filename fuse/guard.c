@@ -88,7 +88,8 @@ void fs_guard_lock(void)
 
 	/* A limit would make later allocations fail: better unlocked. */
 	if (limits_apply() && (getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur != RLIM_INFINITY)) {
-		fs_log(LOG_WARNING, "memory is not locked: no CAP_IPC_LOCK, and ulimit -l is not 'unlimited'");
+		fs_log(LOG_WARNING, "memory is not locked: %s, and ulimit -l is no 'unlimited'",
+		       geteuid() ? "not root" : "no CAP_IPC_LOCK");
 		return;
 	}
 	locking = !mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);

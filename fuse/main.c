@@ -52,6 +52,13 @@ static int store_fails(const char *store, int error)
 	return FS_EXIT_STORE;
 }
 
+static bool is_directory(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
 /* Paths for later, when the working directory is another. */
 static int resolve(struct fs_options *opt)
 {
@@ -60,7 +67,7 @@ static int resolve(struct fs_options *opt)
 	if (!path)
 		return store_fails(opt->store, errno);
 	opt->store = path;
-	if (access(path, R_OK | X_OK)) {
+	if (is_directory(path) && access(path, R_OK | X_OK)) {
 		fs_log(LOG_ERR, "%s: %s: who mounts must be able to read and search the store", path, strerror(errno));
 		return FS_EXIT_STORE;
 	}

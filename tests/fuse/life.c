@@ -5,19 +5,28 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "mounted.h"
+
+/* As in linux/fs.h, which does not go along with sys/mount.h. */
+#define FS_IOC_SETFLAGS _IOW('f', 2, long)
+#define FS_NOATIME_FL 0x80
 
 /* Runs dmofs with a shell's argument line, in dir; fills text with what it says. Its exit status. */
 static int run(const char *dir, const char *args, char *text, size_t size)
@@ -64,6 +73,8 @@ static const struct {
 	{ "store mount -d sim:npu0,memory=1M -d sim:npu0,memory=1M", 4, "npu0" },
 	{ "-f store mount -d sim:npu0,memory=lots", 4, "lots" },
 	{ "own mount -d sim:npu0,memory=1M", 2, "ctl=NAME" },
+	{ "-d", 1, "-d: its value is missing" },
+	{ "store store/inside -d sim:npu0,memory=1M", 3, "inside the store" },
 };
 
 static char dir[64];
@@ -74,7 +85,7 @@ static void make_dir(void)
 
 	strcpy(dir, "/tmp/dmofs-test.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
-	snprintf(command, sizeof(command), "cd %s && mkdir store mount own own/.dmo && touch file", dir);
+	snprintf(command, sizeof(command), "cd %s && mkdir store store/inside mount own own/.dmo && touch file", dir);
 	ck_assert_int_eq(system(command), 0);
 }
 
@@ -86,6 +97,16 @@ static void remove_dir(void)
 	ck_assert_int_eq(system(command), 0);
 }
 
+/* Lines, but for those that say what this machine forbids. */
+static int count_lines(const char *text)
+{
+	int n = 0;
+
+	for (const char *line = text; *line; line += strcspn(line, "\n"), line += !!*line)
+		n += strncmp(line, "dmofs: no memory reserves", 25) && strncmp(line, "dmofs: memory is not", 20);
+	return n;
+}
+
 START_TEST(a_bad_command_line_is_refused_with_its_cause)
 {
 	char text[8192];
@@ -93,6 +114,48 @@ START_TEST(a_bad_command_line_is_refused_with_its_cause)
 
 	ck_assert_msg(status == refused[_i].status, "dmofs %s: exit status %d: %s", refused[_i].args, status, text);
 	ck_assert_msg(strstr(text, refused[_i].says) != NULL, "dmofs %s says: %s", refused[_i].args, text);
+	ck_assert_msg(count_lines(text) == 1, "dmofs %s does not say it in one line: %s", refused[_i].args, text);
+}
+END_TEST
+
+static void expect_says(const char *command, const char *start)
+{
+	char text[4096];
+	FILE *f = popen(command, "r");
+	size_t n;
+
+	ck_assert_ptr_nonnull(f);
+	n = fread(text, 1, sizeof(text) - 1, f);
+	text[n] = 0;
+	pclose(f);
+	ck_assert_msg(!strncmp(text, start, strlen(start)), "%s says: %s", command, text);
+}
+
+START_TEST(levels_are_for_the_journal_only)
+{
+	char command[8192];
+
+	snprintf(command, sizeof(command), "cd %s && JOURNAL_STREAM=1:2 '%s' no mount -d sim:a 2>&1", dir,
+		 mounted_program());
+	expect_says(command, "dmofs: no: no such directory");
+	snprintf(command, sizeof(command), "cd %s && exec 2>&1 && JOURNAL_STREAM=$(stat -L -c %%d:%%i /dev/fd/2) "
+		 "'%s' no mount -d sim:a", dir, mounted_program());
+	expect_says(command, "<3>no: no such directory");
+}
+END_TEST
+
+START_TEST(memory_that_must_not_be_locked_is_told_once_and_costs_no_more)
+{
+	char command[8192];
+
+	if (system("command -v setpriv >/dev/null")) {
+		printf("skipped: no setpriv to give up CAP_IPC_LOCK with\n");
+		return;
+	}
+	snprintf(command, sizeof(command), "cd %s && ulimit -l 64 && setpriv --bounding-set=-ipc_lock "
+		 "--inh-caps=-ipc_lock '%s' store mount -d sim:npu0,memory=1M 2>&1 | grep -c 'memory is not locked' && "
+		 "echo text > mount/f && cat store/f && umount mount", dir, mounted_program());
+	expect_says(command, "1\ntext\n");
 }
 END_TEST
 
@@ -232,6 +295,48 @@ START_TEST(mount_options_reach_the_service)
 }
 END_TEST
 
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC), n = fd < 0 ? -1 : (int)write(fd, text, strlen(text));
+
+	close(fd);
+	return n;
+}
+
+/* There is a file f. */
+static void refuses_all_changes(const char *top)
+{
+	struct timespec times[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+	int flags = FS_NOATIME_FL, fd;
+
+#define REFUSED(call) \
+	do { \
+		errno = 0; \
+		ck_assert_msg((call) == -1 && errno == EROFS, "%s: %s", #call, strerror(errno)); \
+	} while (0)
+	ck_assert_int_eq(chdir(top), 0);
+	REFUSED(open("f", O_WRONLY));
+	REFUSED(open("f", O_RDONLY | O_TRUNC));
+	REFUSED(open("new", O_CREAT | O_RDWR, 0644));
+	REFUSED(mkdir("d", 0755));
+	REFUSED(mknod("n", S_IFIFO | 0644, 0));
+	REFUSED(symlink("f", "s"));
+	REFUSED(link("f", "l"));
+	REFUSED(rename("f", "g"));
+	REFUSED(unlink("f"));
+	REFUSED(truncate("f", 1));
+	REFUSED(chmod("f", 0600));
+	REFUSED(chown("f", 1, 1));
+	REFUSED(utimensat(AT_FDCWD, "f", times, 0));
+	REFUSED(setxattr("f", "user.a", "1", 1, 0));
+	REFUSED(removexattr("f", "user.a"));
+	fd = open("f", O_RDONLY);
+	REFUSED(ioctl(fd, FS_IOC_SETFLAGS, &flags));
+#undef REFUSED
+	close(fd);
+	ck_assert_int_eq(chdir("/"), 0);
+}
+
 START_TEST(a_read_only_mount_changes_nothing)
 {
 	char path[256];
@@ -248,6 +353,62 @@ START_TEST(a_read_only_mount_changes_nothing)
 	ck_assert_int_eq(errno, EROFS);
 	ck_assert_int_eq(truncate(path, 0), -1);
 	ck_assert_int_eq(errno, EROFS);
+	refuses_all_changes(m.mount);
+	snprintf(path, sizeof(path), "%s/.dmo/devices/npu0/memory.max", m.mount);
+	ck_assert_int_eq(write_text(path, "1M"), 2);
+	ck_assert_int_eq(mounted_stop(&m), 0);
+	mounted_clean(&m);
+}
+END_TEST
+
+START_TEST(a_read_only_store_makes_a_read_only_mount)
+{
+	mounted_start(&m, NULL);
+	put(m.mount, "f", "text");
+	ck_assert_int_eq(mounted_stop(&m), 0);
+	ck_assert_int_eq(mount(m.store, m.store, NULL, MS_BIND, NULL), 0);
+	ck_assert_int_eq(mount(NULL, m.store, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL), 0);
+	mounted_restart(&m, NULL);
+	expect(m.mount, "f", "text");
+	refuses_all_changes(m.mount);
+	ck_assert_int_eq(mounted_stop(&m), 0);
+	ck_assert_int_eq(umount2(m.store, 0), 0);
+	mounted_clean(&m);
+}
+END_TEST
+
+START_TEST(a_store_that_is_gone_refuses_new_files_and_ends_in_order)
+{
+	char path[256];
+
+	mounted_start(&m, NULL);
+	ck_assert_int_eq(rmdir(m.store), 0);
+	snprintf(path, sizeof(path), "%s/f", m.mount);
+	ck_assert_int_eq(open(path, O_CREAT | O_RDWR, 0644), -1);
+	ck_assert_int_eq(errno, ENOENT);
+	ck_assert_int_eq(mounted_stop(&m), 0);
+	mounted_clean(&m);
+}
+END_TEST
+
+/* The kernel does not hand these on; nothing may happen to the file. */
+START_TEST(fallocate_that_moves_bytes_is_refused)
+{
+	static char bytes[3 * 4096];
+	char path[256];
+	int fd;
+
+	mounted_start(&m, NULL);
+	snprintf(path, sizeof(path), "%s/f", m.mount);
+	fd = open(path, O_CREAT | O_RDWR, 0644);
+	memset(bytes, 'x', sizeof(bytes));
+	ck_assert_int_eq(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
+	ck_assert_int_eq(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 4096, 4096), -1);
+	ck_assert_int_eq(errno, EOPNOTSUPP);
+	ck_assert_int_eq(fallocate(fd, FALLOC_FL_INSERT_RANGE, 4096, 4096), -1);
+	ck_assert_int_eq(errno, EOPNOTSUPP);
+	ck_assert_int_eq(lseek(fd, 0, SEEK_END), sizeof(bytes));
+	close(fd);
 	ck_assert_int_eq(mounted_stop(&m), 0);
 	mounted_clean(&m);
 }
@@ -287,16 +448,28 @@ static void *user_mounts(const char *user_dir)
 	_exit(127);
 }
 
-START_TEST(a_user_may_mount)
+/* Where users may not open /dev/fuse, a device that they may is put in its place, for this process only. */
+static bool device_for_users(void)
 {
 	struct stat st;
+	char path[256];
+
+	if (!stat("/dev/fuse", &st) && (st.st_mode & 06) == 06)
+		return true;
+	snprintf(path, sizeof(path), "%s/device", dir);
+	return !unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+	       !mknod(path, S_IFCHR | 0666, makedev(10, 229)) && !chmod(path, 0666) &&
+	       !mount(path, "/dev/fuse", NULL, MS_BIND, NULL);
+}
+
+START_TEST(a_user_may_mount)
+{
 	char path[256];
 	pid_t pid;
 	int status;
 
-	if (stat("/dev/fuse", &st) || (st.st_mode & 06) != 06 || system("command -v fusermount3 >/dev/null") ||
-	    access("/", X_OK)) {
-		printf("skipped: users may not use /dev/fuse here\n");
+	if (!device_for_users() || system("command -v fusermount3 >/dev/null")) {
+		printf("skipped: no fusermount3, or no /dev/fuse that users may open\n");
 		return;
 	}
 	snprintf(path, sizeof(path), "chown -R 1000:1000 %s", dir);
@@ -360,6 +533,8 @@ int main(void)
 	tcase_add_checked_fixture(lines, make_dir, remove_dir);
 	tcase_add_loop_test(lines, a_bad_command_line_is_refused_with_its_cause, 0,
 			    sizeof(refused) / sizeof(*refused));
+	tcase_add_test(lines, levels_are_for_the_journal_only);
+	tcase_add_test(lines, memory_that_must_not_be_locked_is_told_once_and_costs_no_more);
 	tcase_add_test(lines, help_shows_examples_and_version_a_number);
 	tcase_add_test(lines, the_daemon_is_ready_when_its_parent_exits);
 	tcase_add_test(lines, mount_options_reach_the_service);
@@ -372,6 +547,9 @@ int main(void)
 	tcase_add_loop_test(lives, signals_unmount, 0, 3);
 	tcase_add_test(lives, a_signal_while_files_are_open_saves_mapped_writes);
 	tcase_add_test(lives, a_read_only_mount_changes_nothing);
+	tcase_add_test(lives, a_read_only_store_makes_a_read_only_mount);
+	tcase_add_test(lives, a_store_that_is_gone_refuses_new_files_and_ends_in_order);
+	tcase_add_test(lives, fallocate_that_moves_bytes_is_refused);
 	tcase_add_test(lives, an_open_file_can_be_passed_to_another_process);
 	suite_add_tcase(suite, lives);
 	srunner_run_all(runner, CK_NORMAL);
