@@ -3,25 +3,11 @@
  * safetensors.c - feeds damaged headers to the safetensors reader
  *
  * What the reader accepts must keep its promises (header of safetensors.h); what it refuses must have a
- * reason. Stand-alone it mutates good headers with a fixed random sequence: --seconds N bounds the time (2),
- * --seed N moves the sequence. With -DLIBFUZZER it has no main and is libFuzzer's.
+ * reason.
  */
+#include "fuzz.h"
+
 #include "safetensors.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(int truth, const char *what)
-{
-	if (!truth) {
-		fprintf(stderr, "fuzz safetensors: %s\n", what);
-		abort();
-	}
-}
 
 /* Tensors lie one behind the other and fill the data. */
 static void check_accepted(const struct st_index *index)
@@ -73,90 +59,18 @@ static const char *const words[] = {
 	"\\ud800", "\xff", "\xc0\x80", "[0,4096]", "[4096,0]", "\"F32\"", "\"F99\"", "[1,1,1,1,1,1,1,1,1]",
 };
 
-static uint64_t random_state;
-
-static uint32_t random_below(uint32_t n)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (random_state >> 32) % n;
-}
-
-struct buffer {
-	char text[4096];
-	size_t length;
-};
-
-/* Replaces cut bytes at at by n bytes of with, where there is room. */
-static void splice(struct buffer *b, size_t at, size_t cut, const char *with, size_t n)
-{
-	if (b->length - cut + n > sizeof(b->text))
-		return;
-	memmove(b->text + at + n, b->text + at + cut, b->length - at - cut);
-	memmove(b->text + at, with, n);
-	b->length += n - cut;
-}
-
-static void mutate(struct buffer *b)
-{
-	size_t at = random_below(b->length + 1), rest = b->length - at;
-	size_t some = rest ? random_below(rest < 24 ? rest : 24) : 0;
-	char copy[24], byte = random_below(256);
-	const char *word = words[random_below(sizeof(words) / sizeof(words[0]))];
-
-	memcpy(copy, b->text + at, some);
-	switch (random_below(6)) {
-	case 0: splice(b, at, rest > 0, &byte, 1); break;
-	case 1: splice(b, at, 0, word, strlen(word)); break;
-	case 2: splice(b, at, some, word, strlen(word)); break;
-	case 3: splice(b, at, some, "", 0); break;
-	case 4: splice(b, random_below(b->length + 1), 0, copy, some); break;
-	case 5: byte = '0' + random_below(10); splice(b, at, rest > 0, &byte, 1); break;
-	}
-}
-
-static void one_round(void)
+static void make_header(struct buffer *b)
 {
 	const char *seed = seeds[random_below(sizeof(seeds) / sizeof(seeds[0]))];
-	struct buffer b = { .length = strlen(seed) };
-	uint32_t times = random_below(6);
-	char *exact;
 
-	memcpy(b.text, seed, b.length);
-	while (times--)
-		mutate(&b);
-	exact = malloc(b.length + 1);	/* of just that size, so that a sanitizer sees reads past it */
-	require(exact != NULL, "memory");
-	exact = realloc(memcpy(exact, b.text, b.length), b.length ? b.length : 1);
-	LLVMFuzzerTestOneInput((const uint8_t *)exact, b.length);
-	free(exact);
-}
-
-static unsigned long option(int argc, char **argv, const char *name, unsigned long otherwise)
-{
-	int i;
-
-	for (i = 1; i + 1 < argc; i++)
-		if (!strcmp(argv[i], name))
-			return strtoul(argv[i + 1], NULL, 10);
-	return otherwise;
+	splice(b, 0, 0, seed, strlen(seed));
 }
 
 int main(int argc, char **argv)
 {
-	time_t end = time(NULL) + option(argc, argv, "--seconds", 2);
-	unsigned long rounds = 0;
-	int i;
+	struct words all = { words, sizeof(words) / sizeof(words[0]) };
 
-	random_state = 0x9e3779b97f4a7c15u ^ option(argc, argv, "--seed", 1);
-	do {
-		for (i = 0; i < 1000; i++)
-			one_round();
-		rounds += 1000;
-	} while (time(NULL) < end);
-	printf("%lu damaged headers\n", rounds);
-	return 0;
+	return fuzz_main(argc, argv, "safetensors headers", make_header, &all);
 }
 
 #endif
