@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "fs.h"
+#include "prune.h"
 
 #define BUCKETS (1u << 16)
 
@@ -145,8 +146,10 @@ static struct fs_inode *insert(struct fs_inodes *t, size_t bucket, struct fs_ino
 		t->buckets[bucket] = inode = made;
 	}
 	pthread_mutex_unlock(lock_of(t, bucket));
-	if (inode == made)
+	if (inode == made) {
 		atomic_fetch_add(&t->count, 1);
+		fs_prune_consider(made->fs);
+	}
 	return inode;
 }
 

@@ -31,6 +31,7 @@
 #include "mount.h"
 #include "notify.h"
 #include "open.h"
+#include "prune.h"
 #include "socket.h"
 #include "watchdog.h"
 #include "worker.h"
@@ -210,6 +211,7 @@ static int finish(struct fs *fs)
 	int rc;
 
 	fs_daemon_notify("STOPPING=1");
+	fs_prune_stop(fs);
 	fs_workers_stop(fs);
 	fs_inodes_each(fs, fs_open_release_all, NULL);
 	fs_context_release_all();
@@ -274,6 +276,7 @@ static int serve(struct fs *fs)
 	if (rc)
 		return rc;
 	fs_socket_start(fs);
+	fs_prune_start(fs);
 	fs_daemon_notify("READY=1");
 	fs_daemon_ready();
 	fs_log(LOG_INFO, "%s is mounted on %s", fs->opt->store, fs->opt->mountpoint);

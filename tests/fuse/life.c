@@ -159,6 +159,22 @@ START_TEST(memory_that_must_not_be_locked_is_told_once_and_costs_no_more)
 }
 END_TEST
 
+START_TEST(more_files_than_descriptors_can_be_gone_through)
+{
+	char command[8192];
+
+	if (system("command -v setpriv >/dev/null")) {
+		printf("skipped: no setpriv to give up CAP_SYS_RESOURCE with\n");
+		return;
+	}
+	snprintf(command, sizeof(command), "cd %s/store && seq -f 'f%%g' 8000 | xargs touch && cd .. && ulimit -n 2000 && "
+		 "setpriv --bounding-set=-sys_resource --inh-caps=-sys_resource '%s' store mount -d sim:npu0,memory=1M "
+		 "2>/dev/null && ls -l mount 2>&1 | grep -c f && cat mount/f* 2>&1 | head -1; umount mount", dir,
+		 mounted_program());
+	expect_says(command, "8000\n");
+}
+END_TEST
+
 START_TEST(help_shows_examples_and_version_a_number)
 {
 	char text[8192];
@@ -535,6 +551,7 @@ int main(void)
 			    sizeof(refused) / sizeof(*refused));
 	tcase_add_test(lines, levels_are_for_the_journal_only);
 	tcase_add_test(lines, memory_that_must_not_be_locked_is_told_once_and_costs_no_more);
+	tcase_add_test(lines, more_files_than_descriptors_can_be_gone_through);
 	tcase_add_test(lines, help_shows_examples_and_version_a_number);
 	tcase_add_test(lines, the_daemon_is_ready_when_its_parent_exits);
 	tcase_add_test(lines, mount_options_reach_the_service);

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* prune.h - asks the kernel to forget files that nobody uses, before descriptors run out */
+#ifndef FS_PRUNE_H
+#define FS_PRUNE_H
+
+#include "fs.h"
+
+/* Starts the thread, once the mount serves. Without it the kernel keeps what it likes. */
+void fs_prune_start(struct fs *fs);
+void fs_prune_stop(struct fs *fs);
+/* A file more is known. Any thread, no lock held; never waits. */
+void fs_prune_consider(struct fs *fs);
+
+#endif
