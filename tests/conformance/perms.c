@@ -248,6 +248,7 @@ static void evict_is_refused(void *arg)
 	int fd = obj_open("o", O_RDONLY);
 
 	ck_errno(obj_migrate(fd, 0, MiB, DMO_DEVICE_HOST), EPERM);
+	ck_errno(dmo_advise(fd, 0, MiB, DMO_ADV_DONTNEED, DMO_DEVICE_ANY, 0), EPERM);
 	ck_assert_uint_eq(obj_resident(fd), MiB);
 }
 
