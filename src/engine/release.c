@@ -115,6 +115,18 @@ bool eng_block_accessed(struct dmo_block *b, struct eng_device *dev)
 	return used;
 }
 
+/* The device bits of page at: the mapping's and those advised. *n: cut to the pages that have the same. */
+static u64 bits_of(const struct dmo_block *b, const struct dmo_mapping *m, unsigned at, unsigned *n)
+{
+	u64 page = b->index * DMO_BLOCK_PAGES + at, last;
+	struct dmo_attr attr;
+
+	dmo_attrs_get(&b->object->attrs, page, &attr, &last);
+	if (last - page < *n)
+		*n = last - page + 1;
+	return m->bits | attr.device_bits;
+}
+
 /* Enters [at, at + n) for mapping m: in runs of consecutive frames, or of the mapped backing file where copy is NULL. */
 static int enter_mapping(struct dmo_block *b, struct dmo_mapping *m, struct dmo_copy *copy, unsigned at, unsigned n,
 			 u32 prot)
@@ -127,11 +139,11 @@ static int enter_mapping(struct dmo_block *b, struct dmo_mapping *m, struct dmo_
 	if (va <= atomic_load(&ctx->dying_last) && va + ((u64)n << DMO_PAGE_SHIFT) > atomic_load(&ctx->dying_first))
 		return 0;
 	while (n && !err) {
-		struct dmo_pte_run run = { .va = va_of(b, m, at), .prot = prot & m->prot, .pages = n,
-					   .bits = m->bits };
+		struct dmo_pte_run run = { .va = va_of(b, m, at), .prot = prot & m->prot, .pages = n };
 
+		run.bits = bits_of(b, m, at, &run.pages);
 		if (copy)
-			run.pages = dmo_copy_run(copy, at, n, &run.frame);
+			run.pages = dmo_copy_run(copy, at, run.pages, &run.frame);
 		else
 			run.host = (char *)obj->map + (b->index << DMO_BLOCK_SHIFT) +
 				   ((u64)at << DMO_PAGE_SHIFT);
