@@ -115,11 +115,37 @@ void fs_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	reply_value(req, n, value, size);
 }
 
+/* Takes out the names that only an administrator sees, as the store would for the caller itself. What is left. */
+static ssize_t drop_trusted(char *list, ssize_t n)
+{
+	char *to = list;
+
+	for (char *name = list; name < list + n;) {
+		size_t length = strlen(name) + 1;
+
+		if (strncmp(name, "trusted.", 8)) {
+			memmove(to, name, length);
+			to += length;
+		}
+		name += length;
+	}
+	return to - list;
+}
+
 void fs_xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	char *value = fs_worker()->block + FS_BLOCK_DATA;
 	struct place p;
+	ssize_t n;
 
-	if (find(req, ino, ENOTSUP, &p))
-		reply_value(req, (p.link ? llistxattr : listxattr)(p.path, value, room(req, size)), value, size);
+	if (!find(req, ino, ENOTSUP, &p))
+		return;
+	n = (p.link ? llistxattr : listxattr)(p.path, value, fs_of(req)->max_write);
+	if (n > 0 && fuse_req_ctx(req)->uid)
+		n = drop_trusted(value, n);
+	if (size && n > (ssize_t)size) {
+		errno = ERANGE;
+		n = -1;
+	}
+	reply_value(req, n, value, size);
 }

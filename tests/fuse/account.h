@@ -26,6 +26,12 @@ void get(const char *name);
 /* Runs fn in a child as another user, without supplementary groups. */
 void as(uid_t uid, gid_t gid, void (*fn)(void));
 
+void body_attributes_of_all_namespaces(void);
+void body_supplementary_groups(void);
+void body_whiteout(void);
+void body_odd_names(void);
+void body_locks_of_open_files(void);
+void body_large_files(void);
 void body_create(void);
 void body_umask_and_modes(void);
 void body_directories(void);

@@ -22,6 +22,12 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } bodies[] = {
+	{ "attributes_of_all_namespaces", body_attributes_of_all_namespaces },
+	{ "supplementary_groups", body_supplementary_groups },
+	{ "whiteout", body_whiteout },
+	{ "odd_names", body_odd_names },
+	{ "locks_of_open_files", body_locks_of_open_files },
+	{ "large_files", body_large_files },
 	{ "create", body_create },
 	{ "umask_and_modes", body_umask_and_modes },
 	{ "directories", body_directories },

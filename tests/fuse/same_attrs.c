@@ -7,12 +7,14 @@
 #include <dirent.h>
 #include <stdint.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -262,4 +264,88 @@ void body_file_flags(void)
 	DID(ioctl(fd, FS_IOC_GETFLAGS, &flags));
 	DID(ioctl(fd, FIONREAD, &flags));
 	close(fd);
+}
+
+static void list_attributes(const char *name)
+{
+	static const char *const attributes[] = { "user.a", "trusted.a", "security.a" };
+	char value[64];
+
+	for (int i = 0; i < 3; i++) {
+		say("%s %s ", name, attributes[i]);
+		did("", lsetxattr(name, attributes[i], "value", 5, XATTR_CREATE));
+		did("again", lsetxattr(name, attributes[i], "value", 5, XATTR_CREATE));
+		did("get", lgetxattr(name, attributes[i], value, sizeof(value)));
+		did("small", lgetxattr(name, attributes[i], value, 2));
+	}
+	did("list", llistxattr(name, NULL, 0));
+	for (int i = 0; i < 3; i++)
+		did("remove", lremovexattr(name, attributes[i]));
+	did("list", llistxattr(name, NULL, 0));
+}
+
+static void user_attributes(void)
+{
+	DID(setxattr("f", "trusted.b", "1", 1, 0));
+	DID(getxattr("f", "trusted.a", NULL, 0));
+	DID(setxattr("f", "user.b", "1", 1, 0));
+	DID(lsetxattr("s", "user.b", "1", 1, 0));
+	DID(listxattr("f", NULL, 0));
+}
+
+void body_attributes_of_all_namespaces(void)
+{
+	static char big[65537];
+
+	put("f", "x");
+	mkdir("d", 0755);
+	DID(mkfifo("p", 0644));
+	DID(symlink("f", "s"));
+	DID(symlink("nowhere", "n"));
+	list_attributes("f");
+	list_attributes("d");
+	list_attributes("p");
+	list_attributes("s");
+	list_attributes("n");
+	DID(setxattr("f", "trusted.a", "1", 1, 0));
+	chmod("f", 0666);
+	as(1000, 1000, user_attributes);
+	DID(setxattr("f", "user.big", big, 65537, 0));
+	DID(setxattr("f", "nonsense", "1", 1, 0));
+	DID(setxattr("f", "user.", "1", 1, 0));
+	DID(setxattr("f", "user.empty", "", 0, 0));
+	DID(getxattr("f", "user.empty", NULL, 0));
+}
+
+static void as_member(void)
+{
+	static const gid_t groups[] = { 2000, 2001 };
+
+	if (setgroups(2, groups) || setresgid(1000, 1000, 1000) || setresuid(1000, 1000, 1000))
+		_exit(1);
+	get("for_group");
+	DID(open("d/new", O_CREAT | O_RDWR, 02775));
+	DID(chown("d/new", -1, 2001));
+	DID(chown("d/new", -1, 2002));
+	DID(chmod("d/new", 02775));
+	DID(mkdir("d/sub", 0770));
+	_exit(0);
+}
+
+void body_supplementary_groups(void)
+{
+	pid_t pid;
+
+	put("for_group", "text");
+	chmod("for_group", 0640);
+	chown("for_group", 0, 2000);
+	mkdir("d", 0770);
+	chown("d", 0, 2001);
+	chmod("d", 02770);
+	pid = fork();
+	if (!pid)
+		as_member();
+	waitpid(pid, NULL, 0);
+	look("d/new");
+	look("d/sub");
 }

@@ -254,3 +254,56 @@ void body_many_open_files(void)
 	for (int i = 0; i < COUNT; i++)
 		close(fds[i]);
 }
+
+void body_locks_of_open_files(void)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 10 };
+	int a = make("f", 0, 0644), b = open("f", O_RDWR), r = open("f", O_RDONLY);
+
+	DID(fcntl(a, F_OFD_SETLK, &l));
+	DID(fcntl(b, F_OFD_SETLK, &l));
+	l.l_start = 5;
+	DID(fcntl(b, F_OFD_GETLK, &l));
+	say("held %d from %ld for %ld by %d\n", l.l_type, (long)l.l_start, (long)l.l_len, l.l_pid);
+	l = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 20, .l_len = 10 };
+	DID(fcntl(r, F_OFD_SETLK, &l));
+	l.l_type = F_RDLCK;
+	DID(fcntl(r, F_OFD_SETLK, &l));
+	DID(fcntl(b, F_OFD_SETLK, &l));
+	close(a);
+	l = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 10 };
+	DID(fcntl(b, F_OFD_SETLK, &l));
+	DID(flock(r, LOCK_SH));
+	DID(flock(b, LOCK_EX | LOCK_NB));
+	close(r);
+	DID(flock(b, LOCK_EX | LOCK_NB));
+	close(b);
+}
+
+void body_large_files(void)
+{
+	static const long long at[] = { 0x7fffffffLL, 0xffffffffLL, 0x100000000LL, 5LL << 30, 1LL << 40 };
+	int fd = make("f", 0, 0644);
+	char text[8] = "";
+	char *map;
+
+	for (size_t i = 0; i < sizeof(at) / sizeof(*at); i++) {
+		DID(pwrite(fd, "12345", 5, at[i]));
+		DID(pread(fd, text, 6, at[i]));
+		say("%s, end at %lld\n", text, (long long)lseek(fd, 0, SEEK_END));
+	}
+	say("data at %lld\n", (long long)lseek(fd, 6LL << 30, SEEK_DATA));
+	map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 5LL << 30);
+	say("mapped %.5s\n", map);
+	memcpy(map, "abc", 3);
+	munmap(map, 4096);
+	DID(pread(fd, text, 5, 5LL << 30));
+	say("%s\n", text);
+	DID(ftruncate(fd, (5LL << 30) + 2));
+	DID(pread(fd, text, 5, 5LL << 30));
+	DID(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 5LL << 30, 1));
+	DID(pread(fd, text, 2, 5LL << 30));
+	say("%d %c\n", text[0], text[1]);
+	look("f");
+	close(fd);
+}

@@ -301,3 +301,40 @@ void body_seeking_in_directories(void)
 	say("%d places, same again: %d\n", n, e && !strcmp(e->d_name, first));
 	closedir(d);
 }
+
+void body_whiteout(void)
+{
+	put("a", "a");
+	put("b", "b");
+	DID(renameat2(AT_FDCWD, "a", AT_FDCWD, "c", RENAME_WHITEOUT));
+	look("a");
+	get("c");
+	DID(renameat2(AT_FDCWD, "c", AT_FDCWD, "b", RENAME_WHITEOUT | RENAME_NOREPLACE));
+	DID(renameat2(AT_FDCWD, "c", AT_FDCWD, "b", RENAME_WHITEOUT | RENAME_EXCHANGE));
+	DID(renameat2(AT_FDCWD, "c", AT_FDCWD, "b", RENAME_WHITEOUT));
+	look("c");
+	get("b");
+	DID(renameat2(AT_FDCWD, "b", AT_FDCWD, "d", 1u << 30));
+	DID(unlink("a"));
+	look("a");
+}
+
+void body_odd_names(void)
+{
+	static const char *const names[] = { " ", "...", "new\nline", "\x80\xff", "-f", "comma,back\\slash", ".dmo2", "a:b" };
+	DIR *d;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		put(names[i], names[i]);
+		look(names[i]);
+	}
+	d = opendir(".");
+	list(d);
+	closedir(d);
+	DID(mkdir("d/", 0755));
+	DID(mkdir("d//e/", 0755));
+	DID(rename("d/e", "d/e/"));
+	DID(open(" /", O_RDONLY));
+	DID(rmdir("d/e/"));
+	DID(access("d/./../d", F_OK));
+}
