@@ -407,6 +407,35 @@ START_TEST(a_store_that_is_gone_refuses_new_files_and_ends_in_order)
 }
 END_TEST
 
+/* An overlay shows them to everybody, so this is not compared with the store. */
+START_TEST(trusted_attributes_are_listed_to_root_only)
+{
+	char path[256];
+	int status;
+	pid_t pid;
+
+	mounted_start(&m, NULL);
+	put(m.mount, "f", "text");
+	snprintf(path, sizeof(path), "%s/f", m.mount);
+	ck_assert_int_eq(setxattr(path, "trusted.a", "1", 1, 0), 0);
+	ck_assert_int_eq(setxattr(path, "user.b", "1", 1, 0), 0);
+	ck_assert_int_eq(listxattr(path, NULL, 0), 17);
+	pid = fork();
+	if (!pid) {
+		char list[64] = "";
+
+		if (setresgid(1000, 1000, 1000) || setresuid(1000, 1000, 1000))
+			_exit(1);
+		_exit(listxattr(path, list, sizeof(list)) != 7 || strcmp(list, "user.b") || listxattr(path, NULL, 0) != 7 ||
+		      listxattr(path, list, 6) != -1 || errno != ERANGE);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(mounted_stop(&m), 0);
+	mounted_clean(&m);
+}
+END_TEST
+
 /* The kernel does not hand these on; nothing may happen to the file. */
 START_TEST(fallocate_that_moves_bytes_is_refused)
 {
@@ -566,6 +595,7 @@ int main(void)
 	tcase_add_test(lives, a_read_only_mount_changes_nothing);
 	tcase_add_test(lives, a_read_only_store_makes_a_read_only_mount);
 	tcase_add_test(lives, a_store_that_is_gone_refuses_new_files_and_ends_in_order);
+	tcase_add_test(lives, trusted_attributes_are_listed_to_root_only);
 	tcase_add_test(lives, fallocate_that_moves_bytes_is_refused);
 	tcase_add_test(lives, an_open_file_can_be_passed_to_another_process);
 	suite_add_tcase(suite, lives);

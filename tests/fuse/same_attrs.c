@@ -290,7 +290,6 @@ static void user_attributes(void)
 	DID(getxattr("f", "trusted.a", NULL, 0));
 	DID(setxattr("f", "user.b", "1", 1, 0));
 	DID(lsetxattr("s", "user.b", "1", 1, 0));
-	DID(listxattr("f", NULL, 0));
 }
 
 void body_attributes_of_all_namespaces(void)
