@@ -321,7 +321,12 @@ static void store_all_kinds(void)
 	ck_ok(dmo_advise(fd, PAGE, 2 * PAGE, DMO_ADV_PREFERRED, 1, 0));
 	ck_ok(dmo_advise(fd, 2 * PAGE, PAGE, DMO_ADV_ACCESSED_BY, 0, 0));
 	ck_ok(dmo_advise(fd, 4 * PAGE, PAGE, DMO_ADV_GRANULARITY, ANY, 14));
-	ck_ok(dmo_advise(fd, 5 * PAGE, 0, DMO_ADV_DEVICE_BITS, ANY, 77));
+	ck_ok(dmo_advise(fd, 5 * PAGE, PAGE, DMO_ADV_RANDOM, ANY, 0));
+	ck_ok(dmo_advise(fd, 6 * PAGE, PAGE, DMO_ADV_COLD, ANY, 0));
+	ck_ok(dmo_advise(fd, 7 * PAGE, PAGE, DMO_ADV_READ_MOSTLY, ANY, 0));
+	ck_ok(dmo_advise(fd, 8 * PAGE, PAGE, DMO_ADV_NO_MIGRATE, ANY, 0));
+	ck_ok(dmo_advise(fd, 9 * PAGE, PAGE, DMO_ADV_PREFERRED, DMO_DEVICE_HOST, 0));
+	ck_ok(dmo_advise(fd, 10 * PAGE, 0, DMO_ADV_DEVICE_BITS, ANY, 77));
 	close(fd);
 }
 
@@ -337,6 +342,11 @@ static void check_all_kinds(void)
 	ck_assert_uint_eq(obj_extent(fd, 2 * PAGE).accessed_by, 1);
 	check_none(obj_extent(fd, 3 * PAGE));
 	ck_assert_uint_eq(obj_extent(fd, 4 * PAGE).granularity, 14);
+	ck_assert_uint_eq(obj_extent(fd, 5 * PAGE).attrs, DMO_ATTR_RANDOM);
+	ck_assert_uint_eq(obj_extent(fd, 6 * PAGE).attrs, DMO_ATTR_COLD);
+	ck_assert_uint_eq(obj_extent(fd, 7 * PAGE).attrs, DMO_ATTR_READ_MOSTLY);
+	ck_assert_uint_eq(obj_extent(fd, 8 * PAGE).attrs, DMO_ATTR_NO_MIGRATE);
+	ck_assert_uint_eq(obj_extent(fd, 9 * PAGE).preferred, DMO_DEVICE_HOST);
 	ck_assert_uint_eq(obj_extent(fd, 15 * PAGE).device_bits, 77);
 }
 
