@@ -9,6 +9,7 @@
 #include <mntent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* The dmofs mounts there are: how many, and a copy of the first one's mount point (NULL: none, or no memory). */
@@ -53,9 +54,17 @@ int target_mount(const char *given, char **path)
 int target_open(const char *file, int flags)
 {
 	int fd = open(file, flags | O_CLOEXEC);
+	struct stat st;
 
-	if (fd < 0)
+	if (fd < 0) {
 		fail(file, -errno);
+		return fd;
+	}
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+		close(fd);
+		fail(file, -EISDIR);
+		return -1;
+	}
 	return fd;
 }
 

@@ -90,6 +90,11 @@ silent evict empty
 expect 1 'no device "npu9" (this mount has: npu0, npu1)' prefetch -d npu9 ten
 expect 1 'passes the end' prefetch -d npu0 --range 0:64M ten
 expect 1 'No such file' evict nothing
+expect 1 'dir: Is a directory' pin dir -d npu0 -- true
+for command in map query evict 'prefetch -d npu0' 'fill --byte 1'; do
+	# shellcheck disable=SC2086
+	expect 1 'dir: Is a directory' $command dir
+done
 
 # advise: each advice and its opposite, stored and told
 silent advise ten read-mostly
