@@ -120,8 +120,7 @@ sed -e ':a' -e '/\\$/N' -e 's/\\\n//' -e 'ta' "$man/dmofs.8" | grep '^\.It ' >"$
 while read -r word; do
 	grep -q -w -F -e "$word" "$tmp/headings" || missing "$word in a heading of dmofs.8"
 done <"$tmp/items"
-sed -n '/ stats\[\]/,/^};/p' "$src/engine/control.c" | grep -o 'STAT([a-z_]*)' | sed 's/STAT(//; s/)//' |
-	grep -v '^name$' >"$tmp/stats"
+sed -n '/ stats\[\]/,/^};/p' "$src/engine/control.c" | sed -n 's/^\tSTAT(\([a-z_]*\),.*/\1/p' >"$tmp/stats"
 [ "$(wc -l <"$tmp/stats")" -gt 8 ] || missing "most counters of a device"
 while read -r word; do
 	grep -q -w -F -e "$word" "$man/dmofs.8" || missing "$word in dmofs.8"
