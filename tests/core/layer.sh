@@ -5,6 +5,7 @@
 # 1. The core's objects ask for no symbol but memset, memcpy, memmove, memcmp and dmo_env_bug.
 # 2. Files of the core include "dmo_env.h", "core/..." and <dmo/ioctl.h> alone, and do not know which home they are in.
 # 3. The engine does not know FUSE; the library and the command line know the public headers alone.
+# 4. The conformance suite uses the public library alone, and only a home's own file knows how it is mounted.
 src=${top_srcdir:-.}/src
 build=${top_builddir:-.}
 bad=0
@@ -34,6 +35,13 @@ found=$(includes "$src/engine" | grep -E 'include +[<"].*fuse')
 
 found=$(includes "$src/lib" "$src/ctl" | grep -E 'include +"(core|engine|env|device|fuse|dmo_env)[/.]')
 [ -z "$found" ] || complain "library or command line includes more than public headers:" "$found"
+
+conformance=${top_srcdir:-.}/tests/conformance
+found=$(includes "$conformance" | grep -E 'include +"' | grep -vE 'include +"(kit|home)\.h"')
+[ -z "$found" ] || complain "the conformance suite includes more than the public library:" "$found"
+
+found=$(grep -nE 'fusermount|fuse/dmofs|/dev/fuse|[^a-z_]u?mount\(' "$conformance"/*.[ch] | grep -v '/home_[a-z]*\.c:')
+[ -z "$found" ] || complain "a conformance test knows its home:" "$found"
 
 [ $bad = 0 ] || exit 1
 
