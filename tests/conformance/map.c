@@ -271,6 +271,25 @@ START_TEST(a_device_write_does_not_make_the_file_longer)
 }
 END_TEST
 
+START_TEST(a_device_write_leaves_the_cpu_the_rest_of_the_file)
+{
+	int ctx = ctx_open("npu0"), fd = obj_create("o", 2 * BLOCK);
+	uint64_t va = ctx_map(ctx, fd, 0, 2 * BLOCK, READ_WRITE);
+	char *p = obj_mmap(fd, 0, 2 * BLOCK, PROT_READ, MAP_SHARED);
+	unsigned char in_core[2 * BLOCK / PAGE];
+	struct stat st;
+
+	obj_write_pattern(fd, 0, 2 * BLOCK, 1);
+	mem_check_pattern(p, 0, 2 * BLOCK, 1);
+	ck_ok(ctx_fill(ctx, va, PAGE, 5));
+	ck_ok(stat(conf_home.object_path("o"), &st));
+	mem_check_byte(p, PAGE, 5);
+	ck_ok(mincore(p, 2 * BLOCK, in_core));
+	ck_assert(in_core[ARRAY_SIZE(in_core) - 1] & 1);
+	mem_check_pattern(p + PAGE, PAGE, 2 * BLOCK - PAGE, 1);
+}
+END_TEST
+
 START_TEST(fault_makes_a_range_accessible_now)
 {
 	int ctx = ctx_open("npu0"), fd = obj_create("o", MiB);
@@ -402,6 +421,7 @@ int main(void)
 	conf_test(&run, a_fault_on_nothing_hurts_nobody_else);
 	conf_test(&run, a_mapping_past_the_end_faults_until_the_file_grows);
 	conf_test(&run, a_device_write_does_not_make_the_file_longer);
+	conf_test(&run, a_device_write_leaves_the_cpu_the_rest_of_the_file);
 	conf_test(&run, fault_makes_a_range_accessible_now);
 	conf_test(&run, fault_on_nothing_or_without_permission_is_refused);
 	conf_test(&run, sparse_pages_over_64_gib_hold_what_was_put_there);
