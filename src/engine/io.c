@@ -64,6 +64,18 @@ static int copy_and_wait(struct eng_device *dev, struct waited_job *w)
 	return w->status;
 }
 
+/* The chunks of the copy's other pages may be allocated meanwhile, which moves the table: look under the lock. */
+static unsigned run_of(struct dmo_copy *copy, unsigned page, u32 *frame)
+{
+	struct eng_object *obj = dmo_container_of(copy->block->object, struct eng_object, core);
+	unsigned run;
+
+	pthread_mutex_lock(&obj->lock);
+	run = dmo_copy_run(copy, page, DMO_BLOCK_PAGES - page, frame);
+	pthread_mutex_unlock(&obj->lock);
+	return run;
+}
+
 int eng_copy_bytes(struct dmo_copy *copy, enum dmo_copy_dir dir, u64 offset, u64 bytes, void *host)
 {
 	struct eng_device *dev = dmo_container_of(copy->dev, struct eng_device, core);
@@ -72,7 +84,7 @@ int eng_copy_bytes(struct dmo_copy *copy, enum dmo_copy_dir dir, u64 offset, u64
 	while (bytes) {
 		unsigned page = offset >> DMO_PAGE_SHIFT, within = offset & (DMO_PAGE_SIZE - 1);
 		struct waited_job w = { .job = { .dir = dir, .offset = within, .host = at } };
-		unsigned run = dmo_copy_run(copy, page, DMO_BLOCK_PAGES - page, &w.job.frame);
+		unsigned run = run_of(copy, page, &w.job.frame);
 		u64 n = ((u64)run << DMO_PAGE_SHIFT) - within;
 		int err;
 
