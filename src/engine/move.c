@@ -188,6 +188,8 @@ static bool better_stay(struct eng_access *a, struct dmo_block *b)
 
 	if (!a->may_stay || a->write || !b->evicted)
 		return false;
+	if (dmo_bits_any(dmo_block_bits(b, DMO_REMOTE)))
+		return true;		/* its other pages were left in place, and nothing was asked of them since */
 	pthread_mutex_unlock(&obj->lock);
 	other = eng_victim(a->dev, &index, &accessed);
 	if (other)
@@ -224,19 +226,23 @@ static int map_backing(struct eng_object *obj)
  */
 static void populate(struct eng_access *a, struct dmo_plan *plan)
 {
-	u64 base = plan->block->index << DMO_BLOCK_SHIFT;
+	u64 base = plan->block->index << DMO_BLOCK_SHIFT, pages[DMO_BITS_WORDS];
 	char *map = a->obj->map;
-	struct dmo_step s;
+	unsigned at = 0, first, count;
 
+	dmo_bits_andnot(pages, plan->steps[DMO_STEP_MAP_REMOTE], dmo_block_bits(plan->block, DMO_REMOTE));
+	if (!dmo_bits_any(pages))
+		return;
 	pthread_mutex_unlock(&a->obj->lock);
-	for (unsigned at = 0; dmo_plan_next(plan, DMO_STEP_MAP_REMOTE, &at, &s);)
-		madvise(map + base + ((u64)s.first << DMO_PAGE_SHIFT), (u64)s.count << DMO_PAGE_SHIFT,
+	for (; (count = dmo_bits_run(pages, at, DMO_BLOCK_PAGES, true, &first)); at = first + count)
+		madvise(map + base + ((u64)first << DMO_PAGE_SHIFT), (u64)count << DMO_PAGE_SHIFT,
 			MADV_POPULATE_READ);
 	pthread_mutex_lock(&a->obj->lock);
 }
 
 static int enter_remote(struct eng_access *a, struct dmo_plan *plan)
 {
+	bool first = !dmo_bits_any(dmo_block_bits(plan->block, DMO_REMOTE));
 	struct dmo_step s;
 	int err = 0;
 
@@ -245,9 +251,11 @@ static int enter_remote(struct eng_access *a, struct dmo_plan *plan)
 		err = eng_enter_pages(plan->block, a->dev, a->ctx, NULL, s.first, s.count, DMO_PROT_READ);
 		atomic_fetch_add(&a->dev->stats.bytes_remote_mapped, (u64)s.count << DMO_PAGE_SHIFT);
 	}
-	pthread_mutex_lock(&a->dev->lock);
-	plan->block->evicted = ++a->dev->core.clock;
-	pthread_mutex_unlock(&a->dev->lock);
+	if (first) {
+		pthread_mutex_lock(&a->dev->lock);
+		plan->block->evicted = ++a->dev->core.clock;
+		pthread_mutex_unlock(&a->dev->lock);
+	}
 	atomic_fetch_add(&a->dev->stats.remote_maps, 1);
 	return err;
 }
@@ -321,7 +329,8 @@ static bool held_elsewhere(const struct eng_access *a, const struct dmo_block *b
 	return false;
 }
 
-static void fill_plan(const struct eng_access *a, struct dmo_block *b, bool narrow, struct dmo_plan *plan)
+static void fill_plan(const struct eng_access *a, struct dmo_block *b, bool remote, bool narrow,
+		      struct dmo_plan *plan)
 {
 	unsigned page = a->page & (DMO_BLOCK_PAGES - 1);
 	struct dmo_window w = { a->first, a->count };
@@ -331,6 +340,8 @@ static void fill_plan(const struct eng_access *a, struct dmo_block *b, bool narr
 
 		dmo_attrs_get(&a->obj->core.attrs, a->page, &attr, NULL);
 		w = dmo_policy_window(b, &a->dev->core, page, a->bytes, &attr);
+		if (remote && !a->obj->core.writers && !(attr.flags & DMO_ATTR_RANDOM))
+			w = (struct dmo_window){ 0, DMO_BLOCK_PAGES };	/* takes no memory, revokes nothing */
 		if (narrow)
 			w = (struct dmo_window){ page, 1 };
 	}
@@ -411,7 +422,7 @@ static int one_round(struct eng_access *a, struct dmo_block **block, struct dmo_
 
 	if (a->obj->bypass)
 		return -EBUSY;		/* CPUs would go past the engine to the backing file */
-	fill_plan(a, b, *narrow, plan);
+	fill_plan(a, b, *remote, *narrow, plan);
 	err = *remote ? dmo_plan_remote(plan) : dmo_plan_access(plan);
 	if (err == -EAGAIN && *remote) {
 		*remote = a->may_stay = false;
@@ -508,7 +519,7 @@ int eng_hold(struct eng_access *a)
 	}
 	while (obj->barrier || b->io)
 		pthread_cond_wait(&obj->cond, &obj->lock);
-	fill_plan(a, b, false, &plan);
+	fill_plan(a, b, false, false, &plan);
 	err = dmo_plan_access(&plan);
 	if (!err && dmo_plan_has(&plan, DMO_STEP_REVOKE))
 		err = -EAGAIN;
