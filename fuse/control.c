@@ -14,6 +14,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -50,6 +52,7 @@ struct text {
 	const struct entry *entry;
 	size_t length;
 	char *bytes;
+	atomic_uint readers;	/* replies under way read bytes until they return, the release may come before */
 };
 
 /* ---- the tree ---------------------------------------------------------------------------------------------- */
@@ -235,6 +238,8 @@ static int text_open(struct fs *fs, const struct entry *e, struct text **out)
 
 static void text_free(struct text *text)
 {
+	while (atomic_load(&text->readers))
+		sched_yield();
 	free(text->bytes);
 	free(text);
 }
@@ -276,7 +281,9 @@ void fs_control_read(struct fs_worker *w, struct fs_open *open, const struct fus
 		n = text->length - arg->offset;
 	if (n > arg->size)
 		n = arg->size;
+	atomic_fetch_add(&text->readers, 1);
 	fs_reply(w->fd, w->in->unique, 0, text->bytes + (n ? arg->offset : 0), n);
+	atomic_fetch_sub(&text->readers, 1);
 }
 
 static void answer_store(struct fs_call *call)
