@@ -36,7 +36,7 @@ interrupted pin "$mnt/o" -d npu0 -- sleep 20
 
 "$ctl" evict "$mnt/o" || wrong 'evict failed'
 terminal prefetch -d npu0 --range 0:8M "$mnt/o" >"$work/bar"
-grep -q '/o \[#* *\] *[0-9]*% .* of 8M, ' "$work/bar" || { wrong 'no bar on a terminal:'; cat -v "$work/bar"; }
+grep -q ' \[#* *\] *[0-9]*% .* of 8M, ' "$work/bar" || { wrong 'no bar on a terminal:'; cat -v "$work/bar"; }
 "$ctl" prefetch -d npu0 --range 8M:4M "$mnt/o" >"$work/out" 2>&1 || wrong 'prefetch failed'
 [ -s "$work/out" ] && wrong 'prefetch is not quiet off a terminal'
 exit $bad
