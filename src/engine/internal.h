@@ -190,6 +190,36 @@ static inline u64 eng_block_of(u64 offset)
 	return offset >> DMO_BLOCK_SHIFT;
 }
 
+/* ---- ranges: what of [offset, offset + length) lies in each block ---------------------------------------------------- */
+
+struct eng_part {
+	u64 index;
+	u64 start, end;		/* bytes of the object */
+	unsigned first, count;	/* pages of the block, the ragged ones too */
+};
+
+static inline bool eng_next_part(struct eng_part *p, u64 offset, u64 length, bool begin)
+{
+	u64 end = offset + length, base;
+
+	if (begin)
+		*p = (struct eng_part){ .index = eng_block_of(offset) };
+	else
+		p->index++;
+	base = p->index << DMO_BLOCK_SHIFT;
+	if (base >= end)
+		return false;
+	p->start = base > offset ? base : offset;
+	p->end = end < base + DMO_BLOCK_SIZE ? end : base + DMO_BLOCK_SIZE;
+	p->first = (p->start - base) >> DMO_PAGE_SHIFT;
+	p->count = ((p->end - base + DMO_PAGE_SIZE - 1) >> DMO_PAGE_SHIFT) - p->first;
+	return true;
+}
+
+#define FOR_EACH_PART(p, offset, length) \
+	for (bool go_ = eng_next_part(&(p), offset, length, true); go_; \
+	     go_ = eng_next_part(&(p), offset, length, false))
+
 /* ---- io.c: CPU reads and writes ------------------------------------------------------------------------------------ */
 
 /* Runs parked requests; no lock held. Call after anything that released a block or the barrier. */

@@ -130,37 +130,9 @@ void eng_unpark(struct eng_object *obj)
 
 /* ---- ranges -------------------------------------------------------------------------------------------------- */
 
-/* The part of [offset, offset + length) that lies in block index: pages first and count, and whether in full. */
-struct part {
-	u64 index;
-	u64 start, end;		/* bytes of the object */
-	unsigned first, count;
-};
-
-static bool next_part(struct part *p, u64 offset, u64 length, bool begin)
-{
-	u64 end = offset + length, base;
-
-	if (begin)
-		*p = (struct part){ .index = eng_block_of(offset) };
-	else
-		p->index++;
-	base = p->index << DMO_BLOCK_SHIFT;
-	if (base >= end)
-		return false;
-	p->start = base > offset ? base : offset;
-	p->end = end < base + DMO_BLOCK_SIZE ? end : base + DMO_BLOCK_SIZE;
-	p->first = (p->start - base) >> DMO_PAGE_SHIFT;
-	p->count = ((p->end - base + DMO_PAGE_SIZE - 1) >> DMO_PAGE_SHIFT) - p->first;
-	return true;
-}
-
-#define FOR_EACH_PART(p, offset, length) \
-	for (bool go_ = next_part(&(p), offset, length, true); go_; go_ = next_part(&(p), offset, length, false))
-
 static bool must_wait(struct eng_object *obj, u64 offset, u64 length)
 {
-	struct part p;
+	struct eng_part p;
 
 	FOR_EACH_PART(p, offset, length) {
 		struct dmo_block *b = dmo_block_find(&obj->core, p.index);
@@ -173,7 +145,7 @@ static bool must_wait(struct eng_object *obj, u64 offset, u64 length)
 
 static void end_io(struct eng_object *obj, u64 offset, u64 length, u32 flags)
 {
-	struct part p;
+	struct eng_part p;
 
 	pthread_mutex_lock(&obj->lock);
 	FOR_EACH_PART(p, offset, length) {
@@ -192,7 +164,7 @@ static void end_io(struct eng_object *obj, u64 offset, u64 length, u32 flags)
 /* ---- reading ---------------------------------------------------------------------------------------------------- */
 
 /* Prepares one block for a read; *dirty: some page is newer on a device. */
-static int begin_read(struct dmo_block *b, const struct part *p, u32 flags, bool *dirty)
+static int begin_read(struct dmo_block *b, const struct eng_part *p, u32 flags, bool *dirty)
 {
 	u64 release[DMO_BITS_WORDS] = { 0 }, wprotect[DMO_BITS_WORDS] = { 0 }, newer[DMO_BITS_WORDS] = { 0 };
 	int err = dmo_cpu_read_prepare(b, p->first, p->count, release, wprotect);
@@ -219,7 +191,7 @@ static int begin_read(struct dmo_block *b, const struct part *p, u32 flags, bool
  */
 static int begin_reads(struct eng_object *obj, u64 offset, u64 length, u32 flags, bool *dirty)
 {
-	struct part p;
+	struct eng_part p;
 	int err = 0;
 
 	*dirty = false;
@@ -292,7 +264,7 @@ static unsigned same_source(struct dmo_block *b, unsigned page, unsigned end, st
 }
 
 /* One block's share of a read; the block can't move, so its rows are stable but for other reads' and writes'. */
-static int read_part(struct eng_file *f, const struct part *p, char *buf)
+static int read_part(struct eng_file *f, const struct eng_part *p, char *buf)
 {
 	struct eng_object *obj = f->obj;
 	u64 base = p->index << DMO_BLOCK_SHIFT, at = p->start;
@@ -326,7 +298,7 @@ static int read_part(struct eng_file *f, const struct part *p, char *buf)
 
 int64_t eng_read_bytes(struct eng_file *f, char *buf, u64 offset, u64 length)
 {
-	struct part p;
+	struct eng_part p;
 	int err;
 
 	FOR_EACH_PART(p, offset, length) {
@@ -407,7 +379,7 @@ void eng_write_end(struct eng_file *f, uint64_t offset, uint64_t length)
 }
 
 /* Clean copies of the pages end here, but for a pinned one that is the only copy: it takes the write. */
-static void drop_clean(struct dmo_block *b, const struct part *p)
+static void drop_clean(struct dmo_block *b, const struct eng_part *p)
 {
 	u64 newer[DMO_BITS_WORDS] = { 0 };
 
@@ -426,7 +398,7 @@ static void drop_clean(struct dmo_block *b, const struct part *p)
 	}
 }
 
-static void forgive_lost(struct dmo_block *b, const struct part *p)
+static void forgive_lost(struct dmo_block *b, const struct eng_part *p)
 {
 	u64 *lost = dmo_rows_row(&b->rows, DMO_LOST);
 
@@ -437,13 +409,13 @@ static void forgive_lost(struct dmo_block *b, const struct part *p)
 		b->object->lost--;
 }
 
-static bool page_aligned(struct eng_object *obj, const struct part *p)
+static bool page_aligned(struct eng_object *obj, const struct eng_part *p)
 {
 	return !(p->start & (DMO_PAGE_SIZE - 1)) && (!(p->end & (DMO_PAGE_SIZE - 1)) || p->end >= obj->core.size);
 }
 
 /* Prepares one block; it keeps a count of I/O. */
-static int begin_write(struct eng_object *obj, const struct part *p, u32 flags)
+static int begin_write(struct eng_object *obj, const struct eng_part *p, u32 flags)
 {
 	u64 release[DMO_BITS_WORDS] = { 0 };
 	struct dmo_block *b = dmo_block_get(&obj->core, p->index);
@@ -480,7 +452,7 @@ static void undo_writes(struct eng_object *obj, u64 offset, u64 index, u32 flags
 
 static int begin_writes(struct eng_object *obj, u64 offset, u64 length, u32 flags)
 {
-	struct part p;
+	struct eng_part p;
 
 	FOR_EACH_PART(p, offset, length) {
 		int err = begin_write(obj, &p, flags);
@@ -516,7 +488,7 @@ static int write_backing(struct eng_file *f, const char *buf, u64 start, u64 end
  * The device died with the newest bytes of the part's pages, and lost.c has not come here yet. Pages that are wholly
  * overwritten need them no longer: the copy loses them. WRITE_BACKING or -EIO.
  */
-static int leave_lost(struct eng_object *obj, struct dmo_copy *copy, const struct part *p)
+static int leave_lost(struct eng_object *obj, struct dmo_copy *copy, const struct eng_part *p)
 {
 	if (!page_aligned(obj, p))
 		return -EIO;
@@ -528,7 +500,7 @@ static int leave_lost(struct eng_object *obj, struct dmo_copy *copy, const struc
 }
 
 /* One block's share of a write. *stop: how far it came. */
-static int write_part(struct eng_file *f, const struct part *p, const char *buf, u64 *stop)
+static int write_part(struct eng_file *f, const struct eng_part *p, const char *buf, u64 *stop)
 {
 	struct eng_object *obj = f->obj;
 	u64 base = p->index << DMO_BLOCK_SHIFT, at = p->start;
@@ -548,7 +520,7 @@ static int write_part(struct eng_file *f, const struct part *p, const char *buf,
 		if (copy)
 			err = eng_copy_bytes(copy, DMO_COPY_IN, at - base, end - at, (void *)buf);
 		if (copy && err == -ENODEV)
-			err = leave_lost(obj, copy, &(struct part){ p->index, at, end, page, n });
+			err = leave_lost(obj, copy, &(struct eng_part){ p->index, at, end, page, n });
 		if (!copy || err == WRITE_BACKING)
 			err = write_backing(f, buf, at, end);
 		if (!err) {
@@ -581,7 +553,7 @@ static void grow(struct eng_file *f, u64 end)
 static int64_t write_parts(struct eng_file *f, const char *buf, u64 offset, u64 length, u32 flags)
 {
 	u64 stop = offset;
-	struct part p;
+	struct eng_part p;
 	int err = 0;
 
 	FOR_EACH_PART(p, offset, length) {
@@ -605,7 +577,7 @@ static int64_t write_parts(struct eng_file *f, const char *buf, u64 offset, u64 
 static bool was_revoked(struct eng_object *obj, u64 offset, u64 length, bool *written)
 {
 	bool revoked = false;
-	struct part p;
+	struct eng_part p;
 
 	*written = false;
 	FOR_EACH_PART(p, offset, length) {

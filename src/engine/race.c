@@ -176,20 +176,18 @@ static void answer(struct eng_underway *u)
 /* Is a bit of the row set in the range? Forgets it where clear is given. obj->lock held. */
 static bool any_in_row(struct eng_object *obj, unsigned row, u64 offset, u64 length, bool clear)
 {
-	u64 first = offset >> DMO_PAGE_SHIFT, last = (offset + length - 1) >> DMO_PAGE_SHIFT;
 	bool found = false;
+	struct eng_part p;
 
-	for (u64 i = first / DMO_BLOCK_PAGES; i <= last / DMO_BLOCK_PAGES; i++) {
-		struct dmo_block *b = dmo_block_find(&obj->core, i);
-		u64 base = i * DMO_BLOCK_PAGES, end = base + DMO_BLOCK_PAGES;
-		unsigned from = first > base ? first - base : 0, to = last < end ? last + 1 - base : DMO_BLOCK_PAGES;
+	FOR_EACH_PART(p, offset, length) {
+		struct dmo_block *b = dmo_block_find(&obj->core, p.index);
 
-		if (!b || !dmo_bits_any_in(dmo_block_bits(b, row), from, to - from))
+		if (!b || !dmo_bits_any_in(dmo_block_bits(b, row), p.first, p.count))
 			continue;
 		found = true;
 		b->users++;
 		if (clear && !dmo_block_open(b))
-			dmo_bits_clear(dmo_rows_row(&b->rows, row), from, to - from);
+			dmo_bits_clear(dmo_rows_row(&b->rows, row), p.first, p.count);
 		dmo_block_put(b);
 	}
 	return found;
