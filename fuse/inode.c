@@ -266,15 +266,31 @@ void fs_inode_put(void *arg)
 	drop(arg, 0, 1, &forgotten);
 }
 
+/* The bucket's inode after that one (NULL: the first), held as by fs_inode_get; NULL: none. That one is held too. */
+static struct fs_inode *hold_next(struct fs_inodes *t, size_t bucket, struct fs_inode *after)
+{
+	struct fs_inode *inode;
+
+	pthread_mutex_lock(lock_of(t, bucket));
+	inode = after ? after->hash_next : t->buckets[bucket];
+	if (inode)
+		inode->holds++;
+	pthread_mutex_unlock(lock_of(t, bucket));
+	return inode;
+}
+
 void fs_inodes_each(struct fs *fs, void (*fn)(struct fs_inode *inode, void *arg), void *arg)
 {
 	struct fs_inodes *t = &fs->inodes;
 
 	for (size_t b = 0; b <= t->mask; b++) {
-		pthread_mutex_lock(lock_of(t, b));
-		for (struct fs_inode *inode = t->buckets[b]; inode; inode = inode->hash_next)
+		struct fs_inode *inode = hold_next(t, b, NULL), *next;
+
+		for (; inode; inode = next) {
 			fn(inode, arg);
-		pthread_mutex_unlock(lock_of(t, b));
+			next = hold_next(t, b, inode);
+			fs_inode_put(inode);
+		}
 	}
 }
 
@@ -283,14 +299,19 @@ struct wanted {
 	struct fs_inode *found;
 };
 
-/* The table's lock is held. */
 static void match_number(struct fs_inode *inode, void *arg)
 {
 	struct wanted *wanted = arg;
+	bool has_object;
 
-	if (wanted->found || !inode->obj || fs_inode_number(inode->fs, inode->dev, inode->ino) != wanted->number)
+	if (wanted->found || fs_inode_number(inode->fs, inode->dev, inode->ino) != wanted->number)
 		return;
-	inode->holds++;
+	pthread_mutex_lock(&inode->lock);
+	has_object = inode->obj;
+	pthread_mutex_unlock(&inode->lock);
+	if (!has_object)
+		return;
+	fs_inode_get(inode);
 	wanted->found = inode;
 }
 

@@ -93,7 +93,7 @@ int fs_inode_object(struct fs_inode *inode);
 ino_t fs_inode_number(struct fs *fs, dev_t dev, ino_t ino);
 /* A path through /proc that stands for the file, in text (32 bytes at least). */
 const char *fs_inode_path(const struct fs_inode *inode, char *text);
-/* Calls fn for each inode but the root, with the table's lock held. */
+/* Calls fn for each inode but the root, held as by fs_inode_get; no lock is. One that comes meanwhile may be missed. */
 void fs_inodes_each(struct fs *fs, void (*fn)(struct fs_inode *inode, void *arg), void *arg);
 
 #endif

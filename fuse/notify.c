@@ -76,28 +76,18 @@ const struct eng_fs_ops fs_notify_ops = {
 	.log = fs_log_line,
 };
 
-struct node_list {
-	uint64_t *ids;
-	size_t count, room;
-};
-
-static void collect(struct fs_inode *inode, void *arg)
+static void revoke_open(struct fs_inode *inode, void *arg)
 {
-	struct node_list *list = arg;
+	bool open;
 
-	if (inode->files && list->count < list->room)
-		list->ids[list->count++] = (uintptr_t)inode;
+	pthread_mutex_lock(&inode->lock);
+	open = inode->files;
+	pthread_mutex_unlock(&inode->lock);
+	if (open)
+		fuse_lowlevel_notify_inval_inode(inode->fs->se, (uintptr_t)inode, 0, 0);
 }
 
 void fs_notify_revoke_all(struct fs *fs)
 {
-	struct node_list list = { .room = atomic_load(&fs->inodes.count) };
-
-	list.ids = calloc(list.room + 1, sizeof(*list.ids));
-	if (!list.ids)
-		return;
-	fs_inodes_each(fs, collect, &list);
-	for (size_t i = 0; i < list.count; i++)
-		fuse_lowlevel_notify_inval_inode(fs->se, list.ids[i], 0, 0);
-	free(list.ids);
+	fs_inodes_each(fs, revoke_open, NULL);
 }

@@ -64,7 +64,6 @@ struct nodes {
 	size_t count, room;
 };
 
-/* The table's lock is held. */
 static void collect(struct fs_inode *inode, void *arg)
 {
 	struct nodes *nodes = arg;
