@@ -223,6 +223,7 @@ static int finish(struct fs *fs)
 	fs_inodes_stop(fs);
 	fs_calls_stop(fs);
 	fs_control_stop(fs);
+	fs_workers_free(fs);
 	fuse_session_destroy(fs->se);
 	close(fs->proc_fd);
 	return rc ? FS_EXIT_FLUSH : FS_EXIT_OK;
@@ -272,10 +273,11 @@ static int serve(struct fs *fs)
 	if (!rc)
 		rc = start_engine(fs);
 	if (!rc)
+		fs_socket_start(fs);
+	if (!rc)
 		rc = start_serving(fs, &main_thread);
 	if (rc)
 		return rc;
-	fs_socket_start(fs);
 	fs_prune_start(fs);
 	fs_daemon_notify("READY=1");
 	fs_daemon_ready();

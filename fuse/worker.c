@@ -323,9 +323,19 @@ void fs_workers_stop(struct fs *fs)
 		}
 		pthread_cond_timedwait(&ws->gone, &ws->lock, &until);
 	}
+	pthread_mutex_unlock(&ws->lock);
+}
+
+void fs_workers_free(struct fs *fs)
+{
+	struct fs_workers *ws = fs->workers;
+
+	if (!ws)
+		return;
 	while (ws->channel_count)
 		close(ws->channels[--ws->channel_count]);
-	pthread_mutex_unlock(&ws->lock);
+	pthread_mutex_destroy(&ws->lock);
+	pthread_cond_destroy(&ws->gone);
 	free(ws->channels);
 	free(ws);
 	fs->workers = NULL;

@@ -31,7 +31,9 @@ static inline const void *fs_worker_arg(const struct fs_worker *w)
 
 /* Starts the first workers for the mounted session; more come and go with the load. 0 or -errno. */
 int fs_workers_start(struct fs *fs, void (*on_end)(void *arg), void *arg);
-/* Wakes and joins all of them. */
+/* Wakes all of them and waits for their end. Answers may still be sent through their descriptors. */
 void fs_workers_stop(struct fs *fs);
+/* Closes the descriptors: nothing is answered any more. */
+void fs_workers_free(struct fs *fs);
 
 #endif
