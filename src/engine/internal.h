@@ -162,7 +162,7 @@ struct eng_done {			/* a finished asynchronous migration */
 
 struct eng_file {
 	struct eng_object *obj;
-	atomic_uint refs;		/* the open itself, and asynchronous migrations */
+	atomic_uint refs;		/* the open itself, requests, and asynchronous migrations */
 	int fd;
 	bool reads, writes;
 	struct eng_cred cred;

@@ -194,14 +194,17 @@ static void answer(struct eng_req *req, int64_t result)
 static void finish(struct request *r, int result)
 {
 	struct eng_req *req = r->req;
-	struct eng_object *obj = r->file ? r->file->obj : NULL;
+	struct eng_file *file = r->file;
+	struct eng_object *obj = file ? file->obj : NULL;
 	struct eng_ctx *ctx = r->ctx;
 
 	req->buf = r->arg;
 	req->arg[0] = (uintptr_t)r;
 	answer(req, result);
-	if (obj)
+	if (file) {
+		eng_file_put(file);
 		eng_object_unref(obj);
+	}
 	if (ctx)
 		eng_ctx_leave(ctx);
 }
@@ -250,8 +253,10 @@ static void dispatch(struct eng_req *req, struct eng_file *file, struct eng_ctx 
 		answer(req, err);
 		return;
 	}
-	if (file)
+	if (file) {
 		eng_object_ref(file->obj);
+		atomic_fetch_add(&file->refs, 1);
+	}
 	if (ctx)
 		eng_ctx_enter(ctx);
 	if (!find(r)->waits) {

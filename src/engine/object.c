@@ -295,11 +295,16 @@ void eng_file_put(struct eng_file *f)
 void eng_release(struct eng_file *f)
 {
 	struct eng_object *obj = f->obj;
+	void *poll_handle;
 
 	eng_key_drop(f);
 	eng_unpin_all(f);
-	if (f->poll_handle)
-		obj->eng->fs->poll_forget(f->poll_handle);
+	pthread_mutex_lock(&f->lock);
+	poll_handle = f->poll_handle;
+	f->poll_handle = NULL;
+	pthread_mutex_unlock(&f->lock);
+	if (poll_handle)
+		obj->eng->fs->poll_forget(poll_handle);
 	if (f->writes) {
 		pthread_mutex_lock(&obj->lock);
 		obj->core.writers--;

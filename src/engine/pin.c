@@ -264,13 +264,17 @@ void eng_unpin_all(struct eng_file *f)
 {
 	struct eng_object *obj = f->obj;
 
-	if (!f->pins)
+	struct eng_pin *pins, *pin;
+
+	pthread_mutex_lock(&obj->eng->lock);
+	pins = f->pins;
+	f->pins = NULL;
+	pthread_mutex_unlock(&obj->eng->lock);
+	if (!pins)
 		return;
 	eng_object_ref(obj);
-	while (f->pins) {
-		struct eng_pin *pin = f->pins;
-
-		f->pins = pin->next;
+	while ((pin = pins)) {
+		pins = pin->next;
 		end_pin(f, pin);
 	}
 	eng_object_unref(obj);
