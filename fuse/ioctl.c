@@ -97,7 +97,8 @@ static void store_ioctl(fuse_req_t req, struct fs_inode *inode, unsigned cmd, co
 		fuse_reply_err(req, -fd);
 		return;
 	}
-	memcpy(&value, in, in_size < sizeof(value) ? in_size : sizeof(value));
+	if (in_size)
+		memcpy(&value, in, in_size < sizeof(value) ? in_size : sizeof(value));
 	rc = ioctl(fd, cmd, &value);
 	if (changes)
 		stop_sharing_for_writes(inode);
