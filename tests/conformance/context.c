@@ -18,6 +18,12 @@ int ctx_open(const char *device)
 	return fd;
 }
 
+void ctx_close(int ctx)
+{
+	dmo_as_destroy(handles[ctx]);
+	handles[ctx] = NULL;
+}
+
 struct dmo_as *ctx_handle(int ctx)
 {
 	return handles[ctx];

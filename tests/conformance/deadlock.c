@@ -324,7 +324,7 @@ START_TEST(closing_a_context_ends_its_endless_command)
 	int ctx = endless(), other = ctx_open("npu0"), fd = obj_create("o", MiB);
 
 	sleep_ms(50);
-	close(ctx);
+	ctx_close(ctx);
 	ck_ok(ctx_fill(other, ctx_map(other, fd, 0, MiB, READ_WRITE), MiB, 1));
 	obj_check_byte(fd, 0, MiB, 1);
 	stop_service();
@@ -368,7 +368,7 @@ START_TEST(an_object_under_an_endless_command_can_be_used)
 	memset(page, 0, sizeof(page));
 	obj_pwrite(fd, page, PAGE, 0);
 	ck_ok(unlink(conf_home.object_path("loop")));
-	close(ctx);
+	ctx_close(ctx);
 }
 END_TEST
 

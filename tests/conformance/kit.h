@@ -106,6 +106,8 @@ struct dmo_extent obj_extent(int fd, uint64_t offset);
 /* ---- contexts ------------------------------------------------------------------------------------ */
 
 int ctx_open(const char *device);
+/* Closes it, and the library's handle. */
+void ctx_close(int ctx);
 /* The library's handle of a context that ctx_open opened. */
 struct dmo_as *ctx_handle(int ctx);
 /* Where the range came, mapped through a key of fd. */

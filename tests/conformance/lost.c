@@ -361,8 +361,8 @@ START_TEST(faults_are_injected_only_where_the_device_allows_it)
 	ck_errno(control_write("npu1", "inject", "lost"), EACCES);
 	ck_errno(control_write("npu0", "inject", "nonsense"), EINVAL);
 	ck_errno(control_write("npu0", "inject", "copy-fail x"), EINVAL);
-	close(ctx_open("npu0"));
-	close(ctx_open("npu1"));
+	ctx_close(ctx_open("npu0"));
+	ctx_close(ctx_open("npu1"));
 }
 END_TEST
 

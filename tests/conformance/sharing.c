@@ -300,7 +300,7 @@ START_TEST(a_closed_context_takes_its_mappings_along)
 	uint64_t va = ctx_map(ctx, fd, 0, PAGE, READ_WRITE);
 
 	ck_ok(ctx_fill(ctx, va, PAGE, 1));
-	close(ctx);
+	ctx_close(ctx);
 	ctx = ctx_open("npu0");
 	ck_errno(ctx_fill(ctx, va, PAGE, 2), EFAULT);
 	obj_check_byte(fd, 0, PAGE, 1);
