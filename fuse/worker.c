@@ -7,9 +7,9 @@
  * replies come back through send_reply and leave on the worker's channel.
  *
  * Workers never wait for a revocation nor for anybody who does (engine.h): what may wait becomes a call (call.c), and
- * the thread goes on. They do wait for the store. So there is always one more thread ready to read: the last
- * idle one that takes a request first starts another, up to a limit that nothing but a hanging store reaches. The
- * kernel wakes idle readers in turn, which costs cache misses, so only a few are kept.
+ * the thread goes on. They do wait for the store. idle.c says who reads, and starts more threads, up to a limit that
+ * nothing but a hanging store reaches. The only reader looks out for LOOKOUT_NS before it sleeps: who makes one request
+ * after the other has the next one ready by then.
  *
  * Channels outlive their threads (an answer may still be owed on one) and are handed to later threads.
  */
@@ -19,30 +19,32 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cred.h"
 #include "data.h"
+#include "idle.h"
 #include "log.h"
 #include "passthrough.h"
 
-#define IDLE_MAX 16
 #define STACK_SIZE (256u << 10)
+#define LOOKOUT_NS 20000
 
 struct fs_workers {
-	atomic_int idle, total;
+	struct fs_idle *idle;
+	long lookout;			/* ns; none where the caller needs the only CPU */
 	atomic_bool stop;
 	pthread_mutex_t lock;		/* protects all below */
 	pthread_cond_t gone;
 	int *channels;			/* those without a thread */
 	unsigned channel_count;
-	pthread_t threads[1024];	/* running ones, for waking */
 	unsigned thread_count;
 	void (*on_end)(void *arg);
 	void *on_end_arg;
@@ -100,75 +102,113 @@ static void dispatch(struct fs_worker *w)
 	}
 }
 
-static int start_thread(struct fs *fs);
-
-/* Before a request is carried out: somebody must be left who reads the next. */
-static void leave_idle(struct fs *fs)
+static long now_ns(void)
 {
-	struct fs_workers *ws = fs->workers;
+	struct timespec t;
 
-	if (atomic_fetch_sub(&ws->idle, 1) > 1 || atomic_load(&ws->stop))
-		return;
-	if (atomic_load(&ws->total) < (int)fs->opt->threads)
-		start_thread(fs);
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000L + t.tv_nsec;
 }
 
-/* False where enough others wait already, and this thread should go. */
-static bool enter_idle(struct fs_workers *ws)
+/* Makes reads of the channel return at once, or wait. */
+static void set_nonblocking(struct fs_worker *w, bool nonblocking)
 {
-	if (atomic_fetch_add(&ws->idle, 1) < IDLE_MAX)
-		return true;
-	atomic_fetch_sub(&ws->idle, 1);
-	return false;
+	int flags = fcntl(w->fd, F_GETFL);
+
+	if (w->nonblocking != nonblocking && flags >= 0 &&
+	    !fcntl(w->fd, F_SETFL, nonblocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK))
+		w->nonblocking = nonblocking;
 }
 
-/* The next request into the worker's block. False: the connection is over or the service stops. */
-static bool next_request(struct fs_worker *w)
+/* Does somebody wait for the answer? The next request of a lone caller may come at once after one of the others. */
+static bool waited_for(const struct fuse_in_header *in)
+{
+	switch (in->opcode) {
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+	case FUSE_RELEASE:
+	case FUSE_RELEASEDIR:
+		return false;
+	}
+	return true;
+}
+
+enum next { NEXT_TAKEN, NEXT_CHANGED, NEXT_OVER };
+
+/* One read of the channel into the worker's block. NEXT_CHANGED: nothing was there, or a signal came. */
+static enum next read_request(struct fs_worker *w)
+{
+	char *at = w->block + FS_BLOCK_DATA - FS_REQUEST_HEAD;
+	ssize_t n = read(w->fd, at, FS_REQUEST_HEAD + w->fs->max_write);
+
+	if (n >= (ssize_t)sizeof(*w->in)) {
+		w->in = (const void *)at;
+		w->in_size = n;
+		return NEXT_TAKEN;
+	}
+	return n < 0 && errno != EINTR && errno != ENOENT && errno != EAGAIN ? NEXT_OVER : NEXT_CHANGED;
+}
+
+/* The next request. *at_once: it was there before anybody looked. */
+static enum next next_request(struct fs_worker *w, bool *at_once)
 {
 	struct fs_workers *ws = w->fs->workers;
-	char *at = w->block + FS_BLOCK_DATA - FS_REQUEST_HEAD;
-	ssize_t n;
+	struct pollfd p = { .fd = w->fd, .events = POLLIN };
+	long until = 0;
+	enum next next;
 
-	while (!atomic_load(&ws->stop)) {
-		n = read(w->fd, at, FS_REQUEST_HEAD + w->fs->max_write);
-		if (n >= (ssize_t)sizeof(*w->in)) {
-			w->in = (const void *)at;
-			w->in_size = n;
-			return true;
-		}
-		if (n < 0 && errno != EINTR && errno != ENOENT && errno != EAGAIN)
+	set_nonblocking(w, w->idler.alone);
+	*at_once = w->idler.alone;
+	while ((next = read_request(w)) == NEXT_CHANGED) {
+		*at_once = false;
+		if (w->idler.alone && !until)
+			until = now_ns() + ws->lookout;
+		if (w->idler.alone && now_ns() < until)
+			continue;
+		if (fs_idle_changed(ws->idle, &w->idler))
 			break;
+		if (w->nonblocking)
+			poll(&p, 1, -1);
 	}
-	return false;
+	return next;
+}
+
+static void connection_over(struct fs_worker *w)
+{
+	struct fs_workers *ws = w->fs->workers;
+
+	if (!atomic_load(&ws->stop) && !atomic_exchange(&w->fs->ended, true))
+		ws->on_end(ws->on_end_arg);
 }
 
 static void serve(struct fs_worker *w)
 {
-	struct fs *fs = w->fs;
+	struct fs_idle *idle = w->fs->workers->idle;
+	bool waited = false, at_once;
 
-	while (enter_idle(fs->workers)) {
-		if (!next_request(w)) {
-			atomic_fetch_sub(&fs->workers->idle, 1);
-			if (!atomic_exchange(&fs->ended, true))
-				fs->workers->on_end(fs->workers->on_end_arg);
+	while (fs_idle_enter(idle, &w->idler)) {
+		enum next next = next_request(w, &at_once);
+
+		if (next != NEXT_TAKEN) {
+			fs_idle_left(idle, &w->idler);
+			if (next == NEXT_CHANGED)
+				continue;
+			connection_over(w);
 			return;
 		}
-		leave_idle(fs);
+		fs_idle_taken(idle, &w->idler, at_once && waited && waited_for(w->in));
+		waited = waited_for(w->in);
 		dispatch(w);
+		fs_idle_done(idle);
 	}
 }
 
 static void thread_gone(struct fs_workers *ws, int channel)
 {
-	pthread_t me = pthread_self();
-	unsigned i = 0;
-
 	pthread_mutex_lock(&ws->lock);
-	while (!pthread_equal(ws->threads[i], me))
-		i++;
-	ws->threads[i] = ws->threads[--ws->thread_count];
+	ws->thread_count--;
 	ws->channels[ws->channel_count++] = channel;
-	atomic_fetch_sub(&ws->total, 1);
 	pthread_cond_broadcast(&ws->gone);
 	pthread_mutex_unlock(&ws->lock);
 }
@@ -179,13 +219,16 @@ static void *worker_main(void *arg)
 
 	self = w;
 	fs_cred_start(w);
+	fs_idle_join(w->fs->workers->idle, &w->idler);
 	serve(w);
+	fs_idle_quit(w->fs->workers->idle, &w->idler);
 	fs_call_drop(w);
 	if (w->pipe[0] >= 0) {
 		close(w->pipe[0]);
 		close(w->pipe[1]);
 	}
 	fs_block_put(w->fs, w->block);
+	set_nonblocking(w, false);
 	thread_gone(w->fs->workers, w->fd);
 	free(w);
 	return NULL;
@@ -234,17 +277,17 @@ fail:
 static int create_thread(struct fs_workers *ws, struct fs_worker *w)
 {
 	pthread_attr_t attr;
+	pthread_t thread;
 	int rc;
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	rc = pthread_create(&ws->threads[ws->thread_count], &attr, worker_main, w);
+	rc = pthread_create(&thread, &attr, worker_main, w);
 	pthread_attr_destroy(&attr);
 	if (rc)
 		return -rc;
 	ws->thread_count++;
-	atomic_fetch_add(&ws->total, 1);
 	return 0;
 }
 
@@ -277,25 +320,48 @@ static void on_wake(int sig)
 {
 }
 
+static void wake(struct fs_idler *idler)
+{
+	pthread_kill(idler->thread, SIGUSR1);
+}
+
+static void start(void *arg)
+{
+	start_thread(arg);
+}
+
+static struct fs_workers *workers_create(struct fs *fs)
+{
+	struct fs_idle_ops ops = { .start = start, .wake = wake, .arg = fs };
+	struct fs_workers *ws = calloc(1, sizeof(*ws));
+
+	if (!ws)
+		return NULL;
+	ws->lookout = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? LOOKOUT_NS : 0;
+	ws->channels = calloc(fs->opt->threads, sizeof(*ws->channels));
+	ws->idle = ws->channels ? fs_idle_create(&ops) : NULL;
+	if (!ws->idle) {
+		free(ws->channels);
+		free(ws);
+		return NULL;
+	}
+	pthread_mutex_init(&ws->lock, NULL);
+	pthread_cond_init(&ws->gone, NULL);
+	return ws;
+}
+
 int fs_workers_start(struct fs *fs, void (*on_end)(void *arg), void *arg)
 {
-	struct sigaction wake = { .sa_handler = on_wake };
-	struct fs_workers *ws = calloc(1, sizeof(*ws));
+	struct sigaction act = { .sa_handler = on_wake };
+	struct fs_workers *ws = workers_create(fs);
 	int rc;
 
 	if (!ws)
 		return -ENOMEM;
-	ws->channels = calloc(fs->opt->threads, sizeof(*ws->channels));
-	if (!ws->channels) {
-		free(ws);
-		return -ENOMEM;
-	}
-	pthread_mutex_init(&ws->lock, NULL);
-	pthread_cond_init(&ws->gone, NULL);
 	ws->on_end = on_end;
 	ws->on_end_arg = arg;
 	fs->workers = ws;
-	sigaction(SIGUSR1, &wake, NULL);
+	sigaction(SIGUSR1, &act, NULL);
 	rc = fuse_session_custom_io(fs->se, &custom_io, fuse_session_fd(fs->se));
 	for (int i = 0; !rc && i < 2; i++)
 		rc = start_thread(fs);
@@ -313,8 +379,7 @@ void fs_workers_stop(struct fs *fs)
 	atomic_store(&ws->stop, true);
 	pthread_mutex_lock(&ws->lock);
 	while (ws->thread_count) {
-		for (unsigned i = 0; i < ws->thread_count; i++)
-			pthread_kill(ws->threads[i], SIGUSR1);
+		fs_idle_stop(ws->idle);
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_nsec += 10000000;
 		if (until.tv_nsec >= 1000000000) {
@@ -332,6 +397,7 @@ void fs_workers_free(struct fs *fs)
 
 	if (!ws)
 		return;
+	fs_idle_destroy(ws->idle);
 	while (ws->channel_count)
 		close(ws->channels[--ws->channel_count]);
 	pthread_mutex_destroy(&ws->lock);

@@ -5,11 +5,14 @@
 
 #include "call.h"
 #include "fs.h"
+#include "idle.h"
 
 /* What a worker owns; only its own thread touches it. */
 struct fs_worker {
 	struct fs *fs;
+	struct fs_idler idler;
 	int fd;				/* its channel: requests read from it are answered on it */
+	bool nonblocking;		/* reads of fd don't wait */
 	char *block;			/* a buffer of the pool (call.h) */
 	const struct fuse_in_header *in;	/* the request at hand, inside block */
 	size_t in_size;
