@@ -179,7 +179,7 @@ struct plain {
 };
 
 #if defined(__x86_64__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define BEST __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default"), \
+#define BEST __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), \
 			    optimize("O3", "fast-math")))
 #else
 #define BEST

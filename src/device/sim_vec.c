@@ -21,7 +21,7 @@
 #endif
 
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(SIM_SANITIZED) && !defined(__clang__)
-#define CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define CLONES
 #endif
