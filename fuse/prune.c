@@ -5,7 +5,8 @@
  * Each file that the kernel knows costs a descriptor, and the kernel keeps what it has seen for as long as it has
  * memory: going through a tree with more files than descriptors would end in EMFILE. So past half of the limit a
  * thread of its own asks for names back; what the kernel drops comes as FORGET, which closes descriptors. Files that
- * are open, and directories that somebody is in, stay.
+ * are open, and directories that somebody is in, stay. FORGETs may be slow to come: past 15/16 of the limit a request
+ * that opens another file waits for them, for WAIT_MS at most.
  *
  * Linux 6.18 takes a list of nodes. Before, reconfiguring the mount, with nothing changed, has the same effect, for
  * root. Where neither works it is told once.
@@ -31,6 +32,7 @@
 
 #define BATCH 512
 #define NOTIFY_PRUNE 9		/* FUSE_NOTIFY_PRUNE of protocol 7.45 */
+#define WAIT_MS 5000
 
 struct prune_out {		/* struct fuse_notify_prune_out */
 	uint32_t count, padding;
@@ -42,6 +44,7 @@ static pthread_cond_t prune_cond = PTHREAD_COND_INITIALIZER;
 static bool wanted, stop, running;
 static pthread_t thread;
 static atomic_size_t next_at = SIZE_MAX;	/* descriptors in use that wake the thread */
+static atomic_size_t most = SIZE_MAX;		/* descriptors in use past which requests wait */
 static size_t half;				/* of the limit */
 
 static size_t in_use(struct fs *fs)
@@ -49,14 +52,26 @@ static size_t in_use(struct fs *fs)
 	return atomic_load(&fs->inodes.count) + atomic_load(&fs->inodes.data_fds);
 }
 
-void fs_prune_consider(struct fs *fs)
+static void want(void)
 {
-	if (in_use(fs) < atomic_load(&next_at))
-		return;
 	pthread_mutex_lock(&prune_lock);
 	wanted = true;
 	pthread_cond_signal(&prune_cond);
 	pthread_mutex_unlock(&prune_lock);
+}
+
+void fs_prune_consider(struct fs *fs)
+{
+	if (in_use(fs) >= atomic_load(&next_at))
+		want();
+}
+
+void fs_prune_wait(struct fs *fs)
+{
+	for (int ms = 0; in_use(fs) >= atomic_load(&most) && ms < WAIT_MS; ms++) {
+		want();
+		usleep(1000);
+	}
 }
 
 struct nodes {
@@ -125,6 +140,7 @@ static void prune(struct fs *fs)
 		fs_log(LOG_WARNING, "the kernel can't be asked to forget files (%s): ulimit -n bounds how many are known",
 		       strerror(-rc));
 		told = true;
+		atomic_store(&most, SIZE_MAX);
 	}
 	usleep(20000);			/* FORGETs are on their way */
 	now = in_use(fs) + half / 8;
@@ -160,6 +176,7 @@ void fs_prune_start(struct fs *fs)
 	running = true;
 	half = limit.rlim_cur / 2;
 	atomic_store(&next_at, half);
+	atomic_store(&most, limit.rlim_cur - limit.rlim_cur / 16);
 }
 
 void fs_prune_stop(struct fs *fs)
@@ -167,6 +184,7 @@ void fs_prune_stop(struct fs *fs)
 	if (!running)
 		return;
 	atomic_store(&next_at, SIZE_MAX);
+	atomic_store(&most, SIZE_MAX);
 	pthread_mutex_lock(&prune_lock);
 	stop = true;
 	pthread_cond_signal(&prune_cond);

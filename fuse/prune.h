@@ -10,5 +10,7 @@ void fs_prune_start(struct fs *fs);
 void fs_prune_stop(struct fs *fs);
 /* A file more is known. Any thread, no lock held; never waits. */
 void fs_prune_consider(struct fs *fs);
+/* Before a request opens a file: waits, a few seconds at most, while descriptors are nearly used up. On a worker. */
+void fs_prune_wait(struct fs *fs);
 
 #endif

@@ -33,6 +33,7 @@
 #include "idle.h"
 #include "log.h"
 #include "passthrough.h"
+#include "prune.h"
 
 #define STACK_SIZE (256u << 10)
 #define LOOKOUT_NS 20000
@@ -83,6 +84,24 @@ static const struct fuse_custom_io custom_io = { .writev = send_reply, .read = r
 
 /* ---- a thread ------------------------------------------------------------------------------------------ */
 
+/* Does carrying it out open a file that stays open? */
+static bool opens(uint32_t opcode)
+{
+	switch (opcode) {
+	case FUSE_LOOKUP:
+	case FUSE_CREATE:
+	case FUSE_MKNOD:
+	case FUSE_MKDIR:
+	case FUSE_SYMLINK:
+	case FUSE_LINK:
+	case FUSE_OPEN:
+	case FUSE_OPENDIR:
+	case FUSE_READDIRPLUS:
+		return true;
+	}
+	return false;
+}
+
 static void dispatch(struct fs_worker *w)
 {
 	struct fuse_buf buf = { .mem = (void *)w->in, .size = w->in_size };
@@ -98,6 +117,8 @@ static void dispatch(struct fs_worker *w)
 		fs_call_interrupt(w);
 		break;
 	default:
+		if (opens(w->in->opcode))
+			fs_prune_wait(w->fs);
 		fuse_session_process_buf(w->fs->se, &buf);
 	}
 }
