@@ -25,6 +25,7 @@
 #include "core/object.h"
 #include "core/plan.h"
 #include "core/policy.h"
+#include "core/query.h"
 #include "core/space.h"
 #include "engine/engine.h"
 
@@ -33,7 +34,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-#define ENG_DEVICES_MAX 63	/* 64 with the staging device */
+#define ENG_DEVICES_MAX DMO_DEVICES_MAX	/* one more is the staging device */
 
 /* ---- pool.c: threads for work that may wait ------------------------------------------------------------ */
 

@@ -31,20 +31,12 @@ struct handler {
 
 static u64 resident_bytes(struct eng_object *obj)
 {
-	u64 pages = 0;
-	struct dmo_block *b;
+	u64 bytes;
 
 	pthread_mutex_lock(&obj->lock);
-	for (u64 i = 0; (b = dmo_radix_next(&obj->core.blocks, &i)); i++) {
-		u64 valid[DMO_BITS_WORDS] = { 0 };
-
-		for (struct dmo_copy *c = b->copies; c; c = c->next)
-			if (c->dev->number < ENG_DEVICES_MAX)
-				dmo_bits_or(valid, valid, dmo_copy_bits(c, DMO_VALID));
-		pages += dmo_bits_count(valid);
-	}
+	bytes = dmo_query_resident(&obj->core);
 	pthread_mutex_unlock(&obj->lock);
-	return pages << DMO_PAGE_SHIFT;
+	return bytes;
 }
 
 static int do_info(struct request *r, void *arg)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* query.c - residency and advice of a range, as extents of pages that agree in everything */
+/* query.c - residency and advice of a range, with the holes of the backing file */
 #include "engine/internal.h"
 
 #include <errno.h>
@@ -7,78 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* The state of a page as an extent of one; obj->lock held. */
-static void residency(const struct dmo_object *o, const struct dmo_block *b, unsigned page, struct dmo_extent *e)
-{
-	struct dmo_copy *c = dmo_page_copy(b, page);
-	unsigned holders = 0;
-
-	for (struct dmo_copy *i = b->copies; i; i = i->next) {
-		holders += dmo_bits_test(dmo_copy_bits(i, DMO_VALID), page);
-		if (i->pins && dmo_bits_test(dmo_copy_bits(i, DMO_VALID), page))
-			e->flags |= DMO_EXT_PINNED;
-	}
-	if (c && c->dev->number < ENG_DEVICES_MAX) {
-		e->device = c->dev->number;
-		e->flags |= DMO_EXT_RESIDENT;
-	}
-	if (c && dmo_bits_test(dmo_copy_bits(c, DMO_DIRTY), page))
-		e->flags |= DMO_EXT_DIRTY;
-	if (holders > 1)
-		e->flags |= DMO_EXT_REPLICA;
-	if (dmo_bits_test(dmo_block_bits(b, DMO_WMAPPED), page))
-		e->flags |= DMO_EXT_DIRTY;
-	e->flags |= dmo_bits_test(dmo_block_bits(b, DMO_CPU), page) ? DMO_EXT_CPU : 0;
-	e->flags |= dmo_bits_test(dmo_block_bits(b, DMO_MAPPED), page) ? DMO_EXT_MAPPED : 0;
-	e->flags |= dmo_bits_test(dmo_block_bits(b, DMO_REMOTE), page) ? DMO_EXT_REMOTE : 0;
-	e->flags |= dmo_bits_test(dmo_block_bits(b, DMO_LOST), page) ? DMO_EXT_LOST : 0;
-}
-
-static void advice_of(const struct dmo_object *o, u64 page, struct dmo_extent *e, u64 *last)
-{
-	struct dmo_attr attr;
-
-	dmo_attrs_get(&o->attrs, page, &attr, last);
-	e->attrs = attr.flags;
-	e->preferred = attr.preferred;
-	e->accessed_by = attr.accessed_by;
-	e->granularity = attr.granularity;
-	e->device_bits = attr.device_bits;
-}
-
-static bool alike(const struct dmo_extent *a, const struct dmo_extent *b)
-{
-	return a->flags == b->flags && a->device == b->device && a->attrs == b->attrs &&
-	       a->preferred == b->preferred && a->accessed_by == b->accessed_by &&
-	       a->granularity == b->granularity && a->device_bits == b->device_bits;
-}
-
-/* What holds at page, and how many pages it certainly holds for (whole absent blocks at a time). */
-static u64 describe(struct eng_object *obj, u64 page, u64 end, struct dmo_extent *e)
-{
-	struct dmo_object *o = &obj->core;
-	struct dmo_block *b = dmo_block_find(o, page / DMO_BLOCK_PAGES);
-	u64 last, n = 1, next;
-
-	*e = (struct dmo_extent){ .offset = page << DMO_PAGE_SHIFT, .device = DMO_DEVICE_HOST };
-	advice_of(o, page, e, &last);
-	if (b) {
-		residency(o, b, page % DMO_BLOCK_PAGES, e);
-		return n;
-	}
-	e->flags = DMO_EXT_CPU;
-	next = page / DMO_BLOCK_PAGES;
-	if (dmo_radix_next(&o->blocks, &next))
-		n = next * DMO_BLOCK_PAGES - page;
-	else
-		n = end - page;
-	if (n > end - page)
-		n = end - page;
-	if (last - page < n - 1)
-		n = last - page + 1;
-	return n;
-}
 
 /* Marks an extent that lies in a hole of the backing file, and cuts it where the hole begins or ends. */
 static void mark_hole(struct eng_object *obj, struct dmo_extent *e)
@@ -130,20 +58,9 @@ static void settle_dirty(struct eng_object *obj, u64 first, u64 end)
 /* The extent that begins at page. */
 static void extent_at(struct eng_object *obj, u64 page, u64 end, struct dmo_extent *e)
 {
-	u64 n;
-
 	pthread_mutex_lock(&obj->lock);
-	n = describe(obj, page, end, e);
-	while (page + n < end) {
-		struct dmo_extent more;
-		u64 m = describe(obj, page + n, end, &more);
-
-		if (!alike(e, &more))
-			break;
-		n += m;
-	}
+	dmo_query_extent(&obj->core, page, end, e);
 	pthread_mutex_unlock(&obj->lock);
-	e->length = n << DMO_PAGE_SHIFT;
 	mark_hole(obj, e);
 }
 
