@@ -7,7 +7,7 @@
  * included) and umask or default ACL. The store does that by itself when the creating thread has the caller's
  * filesystem uid, gid and umask. Linux keeps all three per thread, given raw system calls and CLONE_FS
  * undone; SECBIT_NO_SETUID_FIXUP makes the thread keep its capabilities, so a uid may stay as the last creation
- * left it and changes only when another caller comes.
+ * left it and changes only when another caller comes. A new thread has all of them from the worker that started it.
  *
  * Where the security bit is refused (a container without CAP_SETPCAP), files are created by the service and
  * given away after.
@@ -40,6 +40,10 @@ void fs_cred_start(struct fs_worker *w)
 	umask(0);
 	if (w->fs->privileged && bits >= 0)
 		w->keeps_caps = !prctl(PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP);
+	if (!w->keeps_caps)
+		return;
+	syscall(SYS_setfsgid, w->gid);
+	syscall(SYS_setfsuid, w->uid);
 }
 
 void fs_cred_enter(fuse_req_t req)
