@@ -213,13 +213,10 @@ END_TEST
 START_TEST(willneed_prefetches_to_the_device_and_to_the_host)
 {
 	int fd = obj_create("o", MiB);
-	uint64_t end = now_ms() + 5000;
 
 	obj_write_pattern(fd, 0, MiB, 1);
 	ck_ok(dmo_advise(fd, 0, MiB, DMO_ADV_WILLNEED, 0, 0));
-	while (obj_resident(fd) != MiB && now_ms() < end)
-		sleep_ms(2);
-	ck_assert_uint_eq(obj_resident(fd), MiB);
+	wait_until(obj_resident(fd) == MiB);
 	ck_ok(dmo_advise(fd, 0, MiB, DMO_ADV_WILLNEED, DMO_DEVICE_HOST, 0));
 	obj_check_pattern(fd, 0, MiB, 1);
 	check_none(obj_extent(fd, 0));
@@ -229,13 +226,10 @@ END_TEST
 START_TEST(dontneed_gives_device_memory_back_and_keeps_the_content)
 {
 	int ctx = ctx_open("npu0"), fd = obj_create("o", MiB);
-	uint64_t end = now_ms() + 5000;
 
 	ck_ok(ctx_fill(ctx, ctx_map(ctx, fd, 0, MiB, READ_WRITE), MiB, 5));
 	ck_ok(dmo_advise(fd, 0, MiB, DMO_ADV_DONTNEED, ANY, 0));
-	while (obj_resident(fd) && now_ms() < end)
-		sleep_ms(2);
-	ck_assert_uint_eq(obj_resident(fd), 0);
+	wait_until(obj_resident(fd) == 0);
 	obj_check_byte(fd, 0, MiB, 5);
 }
 END_TEST

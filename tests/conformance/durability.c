@@ -208,20 +208,18 @@ START_TEST(every_fsynced_byte_is_there_after_a_crash_under_load)
 	pid_t pids[WRITERS];
 	unsigned round, i;
 	struct promise *p;
-	uint64_t end;
 
 	for (round = 0; round < rounds(4); round++) {
 		p = shared(sizeof(*p));
 		obj_create("o", 16 * MiB);
 		for (i = 0; i < WRITERS; i++)
 			pids[i] = spawn(bodies[i], p);
-		for (end = now_ms() + 10000; now_ms() < end && !(p->synced[0] && p->synced[1] && p->synced[2]); )
-			sleep_ms(1);
+		wait_until(p->synced[0] && p->synced[1] && p->synced[2]);
 		sleep_ms(100 + round * 37);
 		crash();
 		for (i = 0; i < WRITERS; i++) {
 			kill(pids[i], SIGKILL);
-			ck_ok(join_within(pids[i], 10000));
+			ck_ok(join_within(pids[i], PATIENCE_MS));
 		}
 		check_promises(p);
 		go_on();

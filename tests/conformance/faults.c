@@ -160,7 +160,7 @@ START_TEST(commands_wait_for_each_others_memory)
 	}
 	ck_assert_int_eq(dmo_submit(ctx_handle(ctx), commands, 16), 16);
 	for (i = 0; i < 16; i++) {
-		ck_assert_int_eq(dmo_complete(ctx_handle(ctx), &completions[i], 1, 10000), 1);
+		ck_assert_int_eq(dmo_complete(ctx_handle(ctx), &completions[i], 1, PATIENCE_MS), 1);
 		ck_ok(completions[i].status);
 		ck_assert_uint_eq(completions[i].cookie, i);
 	}

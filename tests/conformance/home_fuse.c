@@ -28,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WAIT_MS		20000
+#define WAIT_MS		60000
 #define ARGS_MAX	16
 
 #ifndef FUSE_SUPER_MAGIC

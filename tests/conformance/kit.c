@@ -80,7 +80,7 @@ void conf_test(struct conf_run *run, const TTest *test)
 /* What tests left behind (guards, services) ends by itself, or it is told here. */
 static int adopt(void)
 {
-	uint64_t end = now_ms() + 20000;
+	uint64_t end = now_ms() + PATIENCE_MS;
 	pid_t pid;
 
 	while ((pid = waitpid(-1, NULL, WNOHANG)) >= 0) {

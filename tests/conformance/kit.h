@@ -53,7 +53,7 @@ struct conf_run {
 
 /* Exits 77 where the home can't run here. */
 void conf_begin(struct conf_run *run, const char *subject);
-/* The tests added from here on: fixture mounts, seconds is the time limit of each. */
+/* The tests added from here on: fixture mounts, seconds is what each takes at most on an idle machine. */
 void conf_case(struct conf_run *run, const char *name, void (*fixture)(void), int seconds);
 void conf_test(struct conf_run *run, const TTest *test);
 /* Runs all; main's result. */
@@ -154,5 +154,17 @@ void *shared(size_t bytes);
 void become(uid_t uid, gid_t gid);
 uint64_t now_ms(void);
 void sleep_ms(unsigned milliseconds);
+/* How long anything may take that has to come: no machine is so loaded, no sanitizer so slow. */
+#define PATIENCE_MS	60000
+/* Waits for what comes on its own time. */
+#define wait_until(condition) \
+	do { \
+		uint64_t end_ = now_ms() + PATIENCE_MS; \
+\
+		while (!(condition)) { \
+			ck_assert_msg(now_ms() < end_, "still not so: %s", #condition); \
+			sleep_ms(2); \
+		} \
+	} while (0)
 
 #endif

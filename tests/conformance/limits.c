@@ -99,14 +99,11 @@ END_TEST
 START_TEST(an_unlinked_object_gives_its_memory_back)
 {
 	int fd = obj_create("o", 8 * MiB);
-	uint64_t end = now_ms() + 5000;
 
 	ck_ok(obj_migrate(fd, 0, 8 * MiB, 0));
 	ck_ok(unlink(conf_home.object_path("o")));
 	close(fd);
-	while (current() && now_ms() < end)
-		sleep_ms(2);
-	ck_assert_uint_eq(current(), 0);
+	wait_until(current() == 0);
 }
 END_TEST
 
@@ -152,14 +149,12 @@ END_TEST
 START_TEST(high_keeps_usage_near_it_in_the_background)
 {
 	int ctx = ctx_open("npu0"), fd = obj_create("o", 16 * MiB);
-	uint64_t va = ctx_map(ctx, fd, 0, 16 * MiB, READ_WRITE), end;
+	uint64_t va = ctx_map(ctx, fd, 0, 16 * MiB, READ_WRITE);
 
 	ck_ok(control_set("npu0", "memory.high", 4 * MiB));
 	ck_ok(control_set("npu0", "memory.low", 2 * MiB));
 	ck_ok(ctx_fill(ctx, va, 16 * MiB, 3));
-	for (end = now_ms() + 10000; current() > 4 * MiB && now_ms() < end; )
-		sleep_ms(10);
-	ck_assert_uint_le(current(), 4 * MiB);
+	wait_until(current() <= 4 * MiB);
 	obj_check_byte(fd, 0, 16 * MiB, 3);
 }
 END_TEST

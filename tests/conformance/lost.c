@@ -195,11 +195,8 @@ END_TEST
 START_TEST(query_marks_lost_pages)
 {
 	struct scene s = lose();
-	uint64_t end = now_ms() + 5000;
 
-	while (!(obj_extent(s.fd, FIRST * PAGE).flags & DMO_EXT_LOST) && now_ms() < end)
-		sleep_ms(1);
-	ck_assert(obj_extent(s.fd, FIRST * PAGE).flags & DMO_EXT_LOST);
+	wait_until(obj_extent(s.fd, FIRST * PAGE).flags & DMO_EXT_LOST);
 	ck_assert(!(obj_extent(s.fd, 0).flags & DMO_EXT_LOST));
 }
 END_TEST
@@ -262,11 +259,8 @@ START_TEST(the_loss_is_announced)
 {
 	struct scene s = lose();
 	struct dmo_device_info info;
-	uint64_t end = now_ms() + 5000;
 
-	do {
-		ck_ok(dmo_device_info(s.fd, 0, &info));
-	} while (!(info.flags & DMO_DEVICE_LOST) && now_ms() < end);
+	wait_until(dmo_device_info(s.fd, 0, &info) || info.flags & DMO_DEVICE_LOST);
 	ck_assert(info.flags & DMO_DEVICE_LOST);
 	ck_errno(conf_home.open_context("npu0", O_RDWR), ENODEV);
 	ck_errno(obj_migrate(s.fd, 0, PAGE, 0), ENODEV);
@@ -308,7 +302,7 @@ START_TEST(a_device_lost_under_load_hangs_nobody)
 
 	sleep_ms(200);
 	inject("lost");
-	ck_ok(join_within(pid, 10000));
+	ck_ok(join_within(pid, PATIENCE_MS));
 	ck_ok(ftruncate(fd, 0));
 	obj_write_pattern(fd, 0, MiB, 1);
 	obj_check_pattern(fd, 0, MiB, 1);

@@ -141,7 +141,7 @@ static struct dmo_wait wait_for(int fd, uint64_t cookie)
 	struct pollfd p = { .fd = fd, .events = POLLPRI };
 	struct dmo_wait w = { .cookie = cookie };
 
-	ck_assert_int_eq(poll(&p, 1, 10000), 1);
+	ck_assert_int_eq(poll(&p, 1, PATIENCE_MS), 1);
 	ck_assert(p.revents & POLLPRI);
 	ck_ok(request(fd, DMO_IOC_WAIT, &w));
 	return w;

@@ -17,11 +17,7 @@ static char *peer_map(int ctx, int fd, int prot)
 /* WILLNEED and DONTNEED may still be at work when the call returns. */
 static void wait_for_resident(int fd, uint64_t bytes)
 {
-	uint64_t end = now_ms() + 5000;
-
-	while (obj_resident(fd) != bytes && now_ms() < end)
-		sleep_ms(2);
-	ck_assert_uint_eq(obj_resident(fd), bytes);
+	wait_until(obj_resident(fd) == bytes);
 }
 
 START_TEST(both_sides_write_and_read_at_one_address)

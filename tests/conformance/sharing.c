@@ -203,7 +203,7 @@ END_TEST
 /* The release that follows close comes on its own time. */
 static int until_dead(int ctx, uint64_t key)
 {
-	uint64_t end = now_ms() + 5000, va;
+	uint64_t end = now_ms() + PATIENCE_MS, va;
 	int err;
 
 	while ((err = map_key(ctx, key, DMO_PROT_READ, &va)) == 0 && now_ms() < end) {
