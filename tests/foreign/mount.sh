@@ -40,7 +40,7 @@ begin() {
 	mount=$work/mnt
 	"$dmofs" -f "$work/store" "$mount" --device "sim:npu0,$1" >"$work/service.log" 2>&1 &
 	service=$!
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		mountpoint -q "$mount" && return 0
 		kill -0 "$service" 2>/dev/null || break
 		sleep 0.1
@@ -50,7 +50,7 @@ begin() {
 }
 
 end_service() {
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
+	for _ in $(seq 120); do
 		umount "$mount" 2>/dev/null && break
 		sleep 0.5
 	done
@@ -109,8 +109,12 @@ stop_churn() {
 	churn_pid=
 }
 
-# churned: the device must have been at work meanwhile
+# churned: the device must have been at work meanwhile; where it is slow it gets some more time
 churned() {
+	for _ in $(seq 1200); do
+		came_through && break
+		sleep 0.1
+	done
 	stop_churn
 	echo "meanwhile: $(sort "$work/churn" | uniq -c | tr -s ' \n' ' ')"
 	came_through || { sort "$work/churn.errors" | uniq -c | sort -rn | head -n 10; fail "the device was hardly at work"; }

@@ -86,7 +86,7 @@ static void end_storm(const pid_t *pids)
 
 	for (int i = 0; i < STORMERS; i++)
 		kill(pids[i], SIGKILL);
-	for (int t = 0; t < 1000 && left; t++) {
+	for (int t = 0; t < PATIENCE * 100 && left; t++) {
 		left -= waitpid(-1, NULL, WNOHANG) > 0;
 		usleep(10000);
 	}
@@ -104,7 +104,7 @@ static bool unmounted(void)
 
 		_exit(stat(m.mount, &a) || stat(m.base, &b) || a.st_dev != b.st_dev);
 	}
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < PATIENCE * 100; i++) {
 		if (waitpid(pid, &status, WNOHANG) == pid)
 			return !status;
 		usleep(10000);
@@ -115,7 +115,7 @@ static bool unmounted(void)
 
 static void wait_unmounted(void)
 {
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < PATIENCE * 20; i++) {
 		if (unmounted())
 			return;
 		usleep(50000);
@@ -125,13 +125,9 @@ static void wait_unmounted(void)
 
 static void kill_service(void)
 {
-	int status;
-
 	kill(m.pid, SIGKILL);
 	wait_unmounted();
-	for (int i = 0; i < 500 && waitpid(m.pid, &status, WNOHANG) != m.pid; i++)
-		usleep(10000);
-	m.pid = 0;
+	ck_assert_int_eq(mounted_wait(&m), 128 + SIGKILL);
 }
 
 START_TEST(a_killed_service_leaves_no_mount)

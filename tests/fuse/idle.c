@@ -18,7 +18,7 @@
 
 #define WORKERS 40
 #define HANG	-1
-#define PATIENCE 20000	/* ms until a test gives up */
+#define PATIENCE 60000	/* ms until a test gives up */
 
 struct worker {
 	struct fs_idler idler;

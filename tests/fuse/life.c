@@ -35,7 +35,7 @@ static int run(const char *dir, const char *args, char *text, size_t size)
 	size_t n;
 	FILE *f;
 
-	snprintf(command, sizeof(command), "cd '%s' && timeout 20 '%s' %s 2>&1", dir, mounted_program(), args);
+	snprintf(command, sizeof(command), "cd '%s' && timeout 60 '%s' %s 2>&1", dir, mounted_program(), args);
 	f = popen(command, "r");
 	ck_assert_ptr_nonnull(f);
 	n = fread(text, 1, size - 1, f);
@@ -290,7 +290,7 @@ START_TEST(the_daemon_is_ready_when_its_parent_exits)
 	snprintf(path, sizeof(path), "%s/mount", dir);
 	ck_assert_int_eq(run(dir, "store mount -d sim:npu0,memory=1M", text, sizeof(text)), 3);
 	ck_assert_ptr_nonnull(strstr(text, "umount"));
-	ck_assert_int_eq(umount2(path, 0), 0);
+	ck_assert_int_eq(mounted_umount(path), 0);
 }
 END_TEST
 
@@ -307,7 +307,7 @@ START_TEST(mount_options_reach_the_service)
 	snprintf(path, sizeof(path), "%s/mount/.dmo", dir);
 	ck_assert_int_eq(rmdir(path), 0);
 	snprintf(path, sizeof(path), "%s/mount", dir);
-	ck_assert_int_eq(umount2(path, 0), 0);
+	ck_assert_int_eq(mounted_umount(path), 0);
 }
 END_TEST
 
@@ -388,7 +388,7 @@ START_TEST(a_read_only_store_makes_a_read_only_mount)
 	expect(m.mount, "f", "text");
 	refuses_all_changes(m.mount);
 	ck_assert_int_eq(mounted_stop(&m), 0);
-	ck_assert_int_eq(umount2(m.store, 0), 0);
+	ck_assert_int_eq(mounted_umount(m.store), 0);
 	mounted_clean(&m);
 }
 END_TEST

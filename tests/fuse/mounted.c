@@ -68,7 +68,7 @@ static void wait_ready(int fd)
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	char text[64] = "";
 
-	ck_assert_msg(poll(&p, 1, 20000) == 1, "the service did not become ready");
+	ck_assert_msg(poll(&p, 1, PATIENCE * 1000) == 1, "the service did not become ready");
 	ck_assert_int_gt(recv(fd, text, sizeof(text) - 1, 0), 0);
 	ck_assert_str_eq(text, "READY=1");
 	close(fd);
@@ -135,7 +135,7 @@ int mounted_wait(struct mounted *m)
 {
 	int status;
 
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0; i < PATIENCE * 100; i++) {
 		if (waitpid(m->pid, &status, WNOHANG) == m->pid) {
 			m->pid = 0;
 			return status_of(status);
@@ -145,11 +145,22 @@ int mounted_wait(struct mounted *m)
 	return -1;
 }
 
+int mounted_umount(const char *mount)
+{
+	int err = umount2(mount, 0);
+
+	for (int i = 0; err && errno == EBUSY && i < PATIENCE * 100; i++) {
+		usleep(10000);
+		err = umount2(mount, 0);
+	}
+	return err;
+}
+
 int mounted_stop(struct mounted *m)
 {
 	char command[256];
 
-	if (umount2(m->mount, 0)) {
+	if (mounted_umount(m->mount)) {
 		snprintf(command, sizeof(command), "fusermount3 -u %s", m->mount);
 		ck_assert_int_eq(system(command), 0);
 	}

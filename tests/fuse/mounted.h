@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* Seconds that anything may take that has to come: no machine is so loaded, no sanitizer so slow. */
+#define PATIENCE 60
+
 struct mounted {
 	char base[64];		/* a fresh directory; below it: */
 	char store[80];
@@ -21,8 +24,10 @@ void mounted_start(struct mounted *m, ...);
 void mounted_restart(struct mounted *m, ...);
 /* Unmounts, waits for the service: its exit status, 128 + signal where killed. */
 int mounted_stop(struct mounted *m);
-/* The same without unmounting: waits for the service to end by itself, ten seconds at most (then -1). */
+/* The same without unmounting: waits for the service to end by itself, PATIENCE at most (then -1). */
 int mounted_wait(struct mounted *m);
+/* umount2, again while somebody who looks at all mounts keeps this one busy for a moment. */
+int mounted_umount(const char *mount);
 /* Removes the directories. */
 void mounted_clean(struct mounted *m);
 /* The program under test. */

@@ -116,7 +116,7 @@ int main(void)
 	int failed;
 
 	mounted_need(true);
-	tcase_set_timeout(tc, 120);
+	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, each_of_a_crowd_of_users_owns_what_it_makes, 0, 3);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);

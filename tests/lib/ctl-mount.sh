@@ -11,7 +11,7 @@ bad=0
 expect() {
 	status=$1 pattern=$2
 	shift 2
-	timeout 60 "$ctl" "$@" >"$work/out" 2>&1 </dev/null
+	timeout 300 "$ctl" "$@" >"$work/out" 2>&1 </dev/null
 	got=$?
 	if [ $got -ne "$status" ] || ! grep -q -e "$pattern" "$work/out"; then
 		echo "dmoctl $*: status $got, expected $status and \"$pattern\":"
@@ -22,7 +22,7 @@ expect() {
 
 # silent ARGUMENT...: succeeds and says nothing
 silent() {
-	timeout 60 "$ctl" "$@" >"$work/out" 2>&1 </dev/null && [ ! -s "$work/out" ] && return
+	timeout 300 "$ctl" "$@" >"$work/out" 2>&1 </dev/null && [ ! -s "$work/out" ] && return
 	echo "dmoctl $*: status $?, expected nothing at all:"
 	cat "$work/out"
 	bad=1
@@ -32,7 +32,7 @@ silent() {
 json() {
 	filter=$1
 	shift
-	timeout 60 "$ctl" "$@" >"$work/out" 2>&1 </dev/null
+	timeout 300 "$ctl" "$@" >"$work/out" 2>&1 </dev/null
 	python3 -c 'import json, sys; it = json.load(open(sys.argv[1])); sys.exit(not eval(sys.argv[2]))' \
 		"$work/out" "$filter" && return
 	echo "dmoctl $*: not JSON for which $filter:"

@@ -8,7 +8,7 @@ mounted sim:npu0,memory=32M
 bad=0
 
 right() {
-	timeout 60 "$@" >"$work/out" 2>&1 && grep -q 'right$' "$work/out" && return
+	timeout 300 "$@" >"$work/out" 2>&1 && grep -q 'right$' "$work/out" && return
 	echo "$*: status $?:"
 	cat "$work/out"
 	bad=1

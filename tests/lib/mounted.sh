@@ -41,7 +41,7 @@ mounted() {
 	# shellcheck disable=SC2086
 	"$build/fuse/dmofs" -f "$store" "$mnt" $devices >"$work/log" 2>&1 &
 	service=$!
-	for _ in $(seq 200); do
+	for _ in $(seq 1200); do
 		mountpoint -q "$mnt" && return
 		kill -0 "$service" 2>/dev/null || break
 		sleep 0.05
