@@ -200,7 +200,7 @@ static int64_t store(struct store_job *job)
 	} else {
 		err = eng_device_set_limit(job->dev, job->file, job->text);
 		if (!err)
-			err = eng_make_room(job->dev, 0, &job->req->cancelled);
+			err = eng_make_room(job->dev, 0, 0, &job->req->cancelled);
 	}
 	if (err == -ENOSPC)
 		err = -EBUSY;

@@ -8,7 +8,7 @@
  *
  * Each device has one evictor thread that keeps its memory between the watermarks; whoever needs memory at once evicts
  * by itself. Victims come from the cold end of the LRU list; one whose translations were used since the last look gets
- * another round. A victim is taken only if its object's lock and its block are free, so that two moves never wait for
+ * another round. What a migration has brought stays until it ends, where anything else can be had. A victim is taken only if its object's lock and its block are free, so that two moves never wait for
  * each other's blocks.
  */
 #include "engine/internal.h"
@@ -20,7 +20,7 @@
 
 #define LOOK_MAX	32	/* copies looked at for one victim */
 #define WAIT_MS		10
-#define WAITS_MAX	20
+#define WAITS_MAX	500
 #define RETRY_MS	100	/* of the evictor, when it gave up above the upper watermark */
 
 /* ---- the list -------------------------------------------------------------------------------------------- */
@@ -51,6 +51,26 @@ static struct eng_object *object_of(const struct dmo_copy *c)
 	return dmo_container_of(c->block->object, struct eng_object, core);
 }
 
+/* Does the promise count on c? Not where c holds more than was promised: then it could not be made room in. */
+static bool counts_on(const struct eng_promise *p, const struct dmo_copy *c)
+{
+	u64 base = c->block->index * DMO_BLOCK_PAGES, end = base + DMO_BLOCK_PAGES - 1;
+	u64 first = p->first > base ? p->first : base, last = p->last < end ? p->last : end;
+
+	return c->dev == &p->dev->core && first <= last && c->frames <= last - first + 1;
+}
+
+/* The age of the oldest promise that counts on c, ~0 where none does; its object's lock held. */
+static u64 age_of(const struct dmo_copy *c)
+{
+	u64 age = ~0ull;
+
+	for (struct eng_promise *p = object_of(c)->promises; p; p = p->next)
+		if (p->age < age && counts_on(p, c))
+			age = p->age;
+	return age;
+}
+
 /* May c go? dev->lock and its object's lock held. One that was used, or prefetched, moves to the hot end. */
 static bool may_go(struct eng_device *dev, struct dmo_copy *c, unsigned look)
 {
@@ -66,21 +86,23 @@ static bool may_go(struct eng_device *dev, struct dmo_copy *c, unsigned look)
 	return true;
 }
 
-struct eng_object *eng_victim(struct eng_device *dev, u64 *index, u64 *accessed)
+struct eng_object *eng_victim(struct eng_device *dev, u64 spare, u64 *index, u64 *accessed)
 {
 	struct eng_object *found = NULL;
 	struct dmo_link *l, *next;
 	unsigned look = 0;
 
 	pthread_mutex_lock(&dev->lock);
-	for (l = dev->core.lru.next; l != &dev->core.lru && !found && look < LOOK_MAX; l = next, look++) {
+	for (l = dev->core.lru.next; l != &dev->core.lru && !found && look < LOOK_MAX; l = next) {
 		struct dmo_copy *c = dmo_container_of(l, struct dmo_copy, lru);
 		struct eng_object *obj = object_of(c);
 
 		next = l->next;
-		if (pthread_mutex_trylock(&obj->lock))
+		if (pthread_mutex_trylock(&obj->lock)) {
+			look++;
 			continue;
-		if (may_go(dev, c, look)) {
+		}
+		if (age_of(c) > spare && may_go(dev, c, look++)) {
 			*index = c->block->index;
 			*accessed = c->accessed;
 			atomic_fetch_add(&obj->refs, 1);	/* not the first: the copy has one */
@@ -255,10 +277,10 @@ static bool has_room(struct eng_device *dev, u64 frames)
 }
 
 /* Evicts one copy. 0, -EAGAIN: nothing could be had just now, or why the eviction failed. */
-static int evict_one(struct eng_device *dev)
+static int evict_one(struct eng_device *dev, u64 spare)
 {
 	u64 index, accessed;
-	struct eng_object *obj = eng_victim(dev, &index, &accessed);
+	struct eng_object *obj = eng_victim(dev, spare, &index, &accessed);
 	int err;
 
 	if (!obj)
@@ -277,15 +299,38 @@ static int evict_one(struct eng_device *dev)
 	return err == -EBUSY ? -EAGAIN : err;
 }
 
-static bool all_pinned(struct eng_device *dev)
+enum { NOTHING, SOMETHING, PROMISED };
+
+/* What c may become to a migration of that age (0: to others) when time goes by; dev->lock held. */
+static int will_be(const struct dmo_copy *c, u64 age)
 {
-	bool pinned = true;
+	struct eng_object *obj = object_of(c);
+	int what = NOTHING;
+
+	if (pthread_mutex_trylock(&obj->lock))
+		return SOMETHING;
+	if (!c->pins && age_of(c) != age)
+		what = age_of(c) < age ? PROMISED : SOMETHING;
+	pthread_mutex_unlock(&obj->lock);
+	return what;
+}
+
+/*
+ * Nothing can be had now. NOTHING: nor later, all is pinned or the migration's own; SOMETHING: what is in use now;
+ * PROMISED: what older migrations need until they end.
+ */
+static int is_there_hope(struct eng_device *dev, u64 age)
+{
+	int best = NOTHING;
 
 	pthread_mutex_lock(&dev->lock);
-	for (struct dmo_link *l = dev->core.lru.next; l != &dev->core.lru && pinned; l = l->next)
-		pinned = dmo_container_of(l, struct dmo_copy, lru)->pins;
+	for (struct dmo_link *l = dev->core.lru.next; l != &dev->core.lru && best != PROMISED; l = l->next) {
+		int what = will_be(dmo_container_of(l, struct dmo_copy, lru), age);
+
+		best = what > best ? what : best;
+	}
 	pthread_mutex_unlock(&dev->lock);
-	return pinned;
+	return best;
 }
 
 /* dev->lock held. ETIMEDOUT, or 0 when memory was freed or the evictor has something to do. */
@@ -307,10 +352,19 @@ static void wait_for_memory(struct eng_device *dev)
 	pthread_mutex_unlock(&dev->lock);
 }
 
-int eng_make_room(struct eng_device *dev, u64 frames, const atomic_bool *cancel)
+/* Evicts one copy; promised ones of younger migrations (of all, for who has no age) where nothing else came in a while. */
+static int evict_for(struct eng_device *dev, u64 age, bool waited)
+{
+	int err = evict_one(dev, ENG_SPARE_ALL);
+
+	return err == -EAGAIN && waited ? evict_one(dev, age) : err;
+}
+
+int eng_make_room(struct eng_device *dev, u64 frames, u64 age, const atomic_bool *cancel)
 {
 	unsigned waits = 0, failures = 0;
-	int err;
+	bool waited = false;
+	int err, hope;
 
 	atomic_fetch_add(&dev->stats.event_max, 1);
 	while (!has_room(dev, frames)) {
@@ -318,18 +372,20 @@ int eng_make_room(struct eng_device *dev, u64 frames, const atomic_bool *cancel)
 			return -EINTR;
 		if (atomic_load(&dev->lost))
 			return -ENODEV;
-		err = evict_one(dev);
+		err = evict_for(dev, age, waited);
 		if (!err)
 			continue;
 		if (err != -EAGAIN && ++failures < LOOK_MAX)
 			continue;
-		if (err != -EAGAIN || all_pinned(dev)) {
+		hope = is_there_hope(dev, age);
+		if (err != -EAGAIN || hope == NOTHING) {
 			atomic_fetch_add(&dev->stats.event_oom, 1);
 			return err == -EAGAIN ? -ENOSPC : err;
 		}
-		if (waits++ == WAITS_MAX)
+		if (hope != PROMISED && waits++ == WAITS_MAX)
 			return -EBUSY;
 		wait_for_memory(dev);
+		waited = true;
 	}
 	return 0;
 }
@@ -355,7 +411,7 @@ static void run_down(struct eng_device *dev)
 		pthread_mutex_unlock(&dev->lock);
 		if (!more)
 			return;
-		if (evict_one(dev))
+		if (evict_one(dev, ENG_SPARE_ALL))
 			failures++;
 	}
 }

@@ -71,6 +71,7 @@ struct engine {
 	struct eng_key *keys[256];
 	struct eng_pinned *pinned;	/* bytes pinned, by user */
 	u64 last_pin;
+	atomic_ullong last_promise;
 	pthread_mutex_t advice_lock;	/* one writer of stored advice; before obj->lock */
 	bool started;
 	atomic_bool no_uring;
@@ -153,6 +154,7 @@ struct eng_object {
 	u32 wb_seq;			/* ... and how many there were */
 	struct eng_req *parked, **parked_tail;
 	struct eng_underway *underway;	/* writes whose pages may have been revoked under them */
+	struct eng_promise *promises;	/* migrations under way */
 };
 
 struct eng_done {			/* a finished asynchronous migration */
@@ -269,6 +271,7 @@ struct eng_access {
 	u64 bytes;			/* how far the command goes on; a hint */
 	bool write;
 	bool whole;			/* prefetch, pin: all pages of [first, first + count) of the block are owed */
+	u64 age;			/* of the promise that it helps to keep; 0: of none */
 	bool may_stay;			/* remote mapping is an answer */
 	bool pin;			/* adds a pin to the copy */
 	bool no_wait;			/* gives up with -EBUSY where the CPU does not let go or memory is not free */
@@ -291,10 +294,29 @@ void eng_unclaim(struct dmo_block *b);
 
 /* ---- evict.c ------------------------------------------------------------------------------------------------------------- */
 
-/* Frees at least frames of device memory. 0; -ENOSPC: all of it is pinned; -EBUSY: all busy; or why eviction failed. */
-int eng_make_room(struct eng_device *dev, u64 frames, const atomic_bool *cancel);
-/* The copy that would go next: its object (with a reference, or NULL), block index and last use. */
-struct eng_object *eng_victim(struct eng_device *dev, u64 *index, u64 *accessed);
+/*
+ * A migration under way: what it has brought to dev so far is to be there at its end. So the background spares it, and
+ * who needs memory takes it last; of two migrations the older one takes from the younger, which waits for it.
+ */
+struct eng_promise {
+	struct eng_promise *next;	/* of the object's, under obj->lock */
+	struct eng_device *dev;
+	u64 first, last;		/* pages; last included */
+	u64 age;			/* the lower the older, never 0 */
+};
+
+#define ENG_SPARE_ALL	(~0ull - 1)	/* above every age */
+
+/*
+ * Frees at least frames of device memory, for a migration with the age of its promise. 0; -ENOSPC: all of it is pinned,
+ * or the migration's own; -EBUSY: all busy; or why eviction failed.
+ */
+int eng_make_room(struct eng_device *dev, u64 frames, u64 age, const atomic_bool *cancel);
+/*
+ * The copy that would go next: its object (with a reference, or NULL), block index and last use. None that is promised
+ * by a migration of age spare or older.
+ */
+struct eng_object *eng_victim(struct eng_device *dev, u64 spare, u64 *index, u64 *accessed);
 /* Evicts block index from dev (or every device where NULL). 0 also where nothing was; -EBUSY: pinned; or an error. */
 int eng_evict_block(struct eng_object *obj, struct eng_device *dev, u64 index);
 /* The same for some pages of the block, on every device. */

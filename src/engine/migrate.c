@@ -3,7 +3,7 @@
  * migrate.c - prefetch and evict on request
  *
  * A range is moved block by block, by up to LANES threads that take the next block each; `done` is how far the
- * unbroken beginning of the range came. Asynchronous migrations hang on their open file until collected; the last
+ * unbroken beginning of the range came. What a prefetch has brought is promised until it ends. Asynchronous migrations hang on their open file until collected; the last
  * reference to the file is theirs if it is closed meanwhile.
  *
  * Locks: file->lock for the list of migrations and the poll handle.
@@ -22,6 +22,7 @@ struct range {
 	struct eng_file *file;
 	struct eng_device *dev;		/* NULL: to the host */
 	const atomic_bool *cancel;
+	struct eng_promise promise;
 	u64 first, last;		/* pages; last included */
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
@@ -47,7 +48,8 @@ static void cut(const struct range *r, u64 index, unsigned *first, unsigned *cou
 
 static int move_block(struct range *r, u64 index)
 {
-	struct eng_access a = { .obj = r->file->obj, .dev = r->dev, .whole = true, .no_wait = true, .cancel = r->cancel };
+	struct eng_access a = { .obj = r->file->obj, .dev = r->dev, .whole = true, .no_wait = true, .cancel = r->cancel,
+				.age = r->promise.age };
 
 	cut(r, index, &a.first, &a.count);
 	a.page = index * DMO_BLOCK_PAGES + a.first;
@@ -189,7 +191,35 @@ static u64 first_missing(struct range *r)
 	return index;
 }
 
-/* Moves the range, again where the beginning was evicted while the end came. */
+static void begin_promise(struct range *r)
+{
+	struct eng_object *obj = r->file->obj;
+
+	r->promise = (struct eng_promise){ .dev = r->dev, .first = r->first, .last = r->last,
+					   .age = atomic_fetch_add(&obj->eng->last_promise, 1) + 1 };
+	pthread_mutex_lock(&obj->lock);
+	r->promise.next = obj->promises;
+	obj->promises = &r->promise;
+	pthread_mutex_unlock(&obj->lock);
+}
+
+/* It is kept, or can't be: what is there is like any other from now on. */
+static void end_promise(struct range *r)
+{
+	struct eng_object *obj = r->file->obj;
+	struct eng_promise **at;
+
+	pthread_mutex_lock(&obj->lock);
+	for (at = &obj->promises; *at != &r->promise; at = &(*at)->next)
+		;
+	*at = r->promise.next;
+	pthread_mutex_unlock(&obj->lock);
+	pthread_mutex_lock(&r->dev->lock);
+	pthread_cond_broadcast(&r->dev->cond);
+	pthread_mutex_unlock(&r->dev->lock);
+}
+
+/* Moves the range, again where faults took the beginning while the end came. */
 static void move_until_there(struct range *r)
 {
 	for (unsigned round = 0; round < ROUNDS; round++) {
@@ -249,7 +279,11 @@ int eng_migrate(struct eng_file *f, struct dmo_migrate *m, const struct eng_cred
 	r.last = (end - 1) >> DMO_PAGE_SHIFT;
 	r.next = r.first / DMO_BLOCK_PAGES;
 	fits = r.dev ? cut_to_limit(&r) : true;
+	if (r.dev)
+		begin_promise(&r);
 	move_until_there(&r);
+	if (r.dev)
+		end_promise(&r);
 	if (!fits && end > (r.last + 1) << DMO_PAGE_SHIFT)
 		end = (r.last + 1) << DMO_PAGE_SHIFT;
 	m->done = end - m->offset;

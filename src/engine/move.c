@@ -191,7 +191,7 @@ static bool better_stay(struct eng_access *a, struct dmo_block *b)
 	if (dmo_bits_any(dmo_block_bits(b, DMO_REMOTE)))
 		return true;		/* its other pages were left in place, and nothing was asked of them since */
 	pthread_mutex_unlock(&obj->lock);
-	other = eng_victim(a->dev, &index, &accessed);
+	other = eng_victim(a->dev, ENG_SPARE_ALL, &index, &accessed);
 	if (other)
 		eng_object_unref(other);
 	pthread_mutex_lock(&obj->lock);
@@ -384,7 +384,7 @@ static int make_room(struct eng_access *a, unsigned frames, struct dmo_block **b
 	*block = NULL;
 	pthread_mutex_unlock(&obj->lock);
 	eng_unpark(obj);
-	err = eng_make_room(a->dev, frames, a->cancel);
+	err = eng_make_room(a->dev, frames, a->age, a->cancel);
 	pthread_mutex_lock(&obj->lock);
 	again = eng_claim(obj, index, a->cancel, block);
 	return again ? again : err;
