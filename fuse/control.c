@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "context.h"
+#include "loose.h"
 #include "reply.h"
 
 #define TEXT_MAX (1u << 20)
@@ -48,7 +49,7 @@ struct fs_control {
 };
 
 struct text {
-	struct fs_open open;		/* FS_OPEN_TEXT */
+	struct fs_loose loose;		/* FS_OPEN_TEXT */
 	const struct entry *entry;
 	size_t length;
 	char *bytes;
@@ -215,6 +216,16 @@ static ssize_t show(struct fs *fs, const struct entry *e, char *buf, size_t size
 	}
 }
 
+static void text_free(struct fs_loose *loose)
+{
+	struct text *text = (struct text *)loose;
+
+	while (atomic_load(&text->readers))
+		sched_yield();
+	free(text->bytes);
+	free(text);
+}
+
 static int text_open(struct fs *fs, const struct entry *e, struct text **out)
 {
 	struct text *text = calloc(1, sizeof(*text));
@@ -222,7 +233,6 @@ static int text_open(struct fs *fs, const struct entry *e, struct text **out)
 
 	if (!text)
 		return -ENOMEM;
-	text->open.kind = FS_OPEN_TEXT;
 	text->entry = e;
 	text->bytes = malloc(TEXT_MAX);
 	n = text->bytes ? show(fs, e, text->bytes, TEXT_MAX) : -ENOMEM;
@@ -232,16 +242,9 @@ static int text_open(struct fs *fs, const struct entry *e, struct text **out)
 		return (int)n;
 	}
 	text->length = n < TEXT_MAX ? (size_t)n : TEXT_MAX - 1;
+	fs_loose_begin(&text->loose, FS_OPEN_TEXT, text_free);
 	*out = text;
 	return 0;
-}
-
-static void text_free(struct text *text)
-{
-	while (atomic_load(&text->readers))
-		sched_yield();
-	free(text->bytes);
-	free(text);
 }
 
 void fs_control_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -261,7 +264,7 @@ void fs_control_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	fi->fh = (uintptr_t)text;
 	if (fs_reply_open(req, fi, FOPEN_DIRECT_IO | FOPEN_NOFLUSH, 0))
-		text_free(text);
+		fs_loose_end(&text->loose);
 }
 
 void fs_control_release(struct fs *fs, struct fs_open *open)
@@ -269,7 +272,7 @@ void fs_control_release(struct fs *fs, struct fs_open *open)
 	if (open->kind == FS_OPEN_CONTEXT)
 		fs_context_release(fs, open);
 	else if (open->kind == FS_OPEN_TEXT)
-		text_free((struct text *)open);
+		fs_loose_end((struct fs_loose *)open);
 }
 
 void fs_control_read(struct fs_worker *w, struct fs_open *open, const struct fuse_read_in *arg)

@@ -28,6 +28,15 @@ struct entry {			/* what getdents64(2) gives */
 	char name[];
 };
 
+static void free_dir(struct fs_loose *loose)
+{
+	struct fs_dir *dir = (struct fs_dir *)loose;
+
+	close(dir->fd);
+	pthread_mutex_destroy(&dir->lock);
+	free(dir);
+}
+
 void fs_dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs_dir *dir;
@@ -43,7 +52,6 @@ void fs_dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	dir->open.kind = FS_OPEN_DIR;
 	dir->offset = dir->used = dir->at = 0;
 	dir->fd = fs_inode_reopen(fs_inode(fs_of(req), ino), O_RDONLY | O_DIRECTORY);
 	if (dir->fd < 0) {
@@ -52,11 +60,10 @@ void fs_dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	pthread_mutex_init(&dir->lock, NULL);
+	fs_loose_begin(&dir->loose, FS_OPEN_DIR, free_dir);
 	fi->fh = (uintptr_t)dir;
-	if (fuse_reply_open(req, fi)) {
-		close(dir->fd);
-		free(dir);
-	}
+	if (fuse_reply_open(req, fi))
+		fs_loose_end(&dir->loose);
 }
 
 /* The next entry, NULL at the end, *error set on failure. Lock held. */
@@ -157,10 +164,8 @@ void fs_dir_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs_dir *dir = (struct fs_dir *)fs_handle(fi);
 
-	if (dir) {
-		close(dir->fd);
-		free(dir);
-	}
+	if (dir)
+		fs_loose_end(&dir->loose);
 	fuse_reply_err(req, 0);
 }
 

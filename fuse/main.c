@@ -28,6 +28,7 @@
 #include "fs.h"
 #include "guard.h"
 #include "log.h"
+#include "loose.h"
 #include "mount.h"
 #include "notify.h"
 #include "open.h"
@@ -215,6 +216,7 @@ static int finish(struct fs *fs)
 	fs_workers_stop(fs);
 	fs_inodes_each(fs, fs_open_release_all, NULL);
 	fs_context_release_all();
+	fs_loose_end_all();
 	rc = write_back(fs);
 	if (rc)
 		fs_log(LOG_ERR, "not all could be written back to %s: %s", fs->opt->store, strerror(-rc));

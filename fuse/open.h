@@ -3,7 +3,7 @@
 #ifndef FS_OPEN_H
 #define FS_OPEN_H
 
-#include "fs.h"
+#include "loose.h"
 
 struct fs_file {
 	struct fs_open open;		/* FS_OPEN_FILE */
@@ -18,7 +18,7 @@ struct fs_file {
 };
 
 struct fs_dir {
-	struct fs_open open;		/* FS_OPEN_DIR */
+	struct fs_loose loose;		/* FS_OPEN_DIR */
 	int fd;
 	pthread_mutex_t lock;		/* protects all below */
 	int64_t offset;			/* where fd stands, and buf's first entry was */
