@@ -288,25 +288,34 @@ static int serve(struct fs *fs)
 	return finish(fs);
 }
 
+static int live(struct fs_options *opt)
+{
+	static struct fs fs = { .proc_fd = -1 };
+	int rc;
+
+	fs.opt = opt;
+	fs.privileged = !geteuid();
+	fs.max_write = MAX_WRITE_PAGES * sysconf(_SC_PAGESIZE);
+	fs_log_level(opt->log_level);
+	if (!opt->foreground)
+		fs_daemon_start();
+	umask(0);
+	if (fs_watchdog_start())
+		fs_log(LOG_WARNING, "no watchdog: if the service is killed, umount -l %s", opt->mountpoint);
+	rc = serve(&fs);
+	fs_watchdog_dismiss();
+	return rc;
+}
+
 int main(int argc, char **argv)
 {
 	static struct fs_options opt;
-	static struct fs fs = { .opt = &opt, .proc_fd = -1 };
 	int rc = fs_options_parse(&opt, argc, argv);
 
 	if (!rc)
 		rc = resolve(&opt);
-	if (rc)
-		return rc;
-	fs_log_level(opt.log_level);
-	fs.privileged = !geteuid();
-	fs.max_write = MAX_WRITE_PAGES * sysconf(_SC_PAGESIZE);
-	if (!opt.foreground)
-		fs_daemon_start();
-	umask(0);
-	if (fs_watchdog_start())
-		fs_log(LOG_WARNING, "no watchdog: if the service is killed, umount -l %s", opt.mountpoint);
-	rc = serve(&fs);
-	fs_watchdog_dismiss();
+	if (!rc)
+		rc = live(&opt);
+	fs_options_free(&opt);
 	return rc;
 }

@@ -119,6 +119,7 @@ static struct fuse_session *new_session(struct fs *fs)
 	char *argv[] = { "dmofs", "-o", list, NULL };
 	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
 	struct fuse_lowlevel_ops ops = fs_ops;
+	struct fuse_session *se;
 
 	append_escaped(list, sizeof(list) - 1024, opt->fsname ? opt->fsname : opt->store);
 	strcat(list, opt->kernel);
@@ -126,7 +127,9 @@ static struct fuse_session *new_session(struct fs *fs)
 		strcat(list, ",allow_other");
 	if (fs->read_only)
 		fs_readonly_ops(&ops, &fs_ops);
-	return fuse_session_new(&args, &ops, sizeof(ops), fs);
+	se = fuse_session_new(&args, &ops, sizeof(ops), fs);
+	fuse_opt_free_args(&args);
+	return se;
 }
 
 static void note_store(struct fs *fs)

@@ -232,12 +232,21 @@ static char *next_word(char **list)
 	return word;
 }
 
+struct fs_words {
+	struct fs_words *next;
+	char text[];
+};
+
 static int set_list(struct fs_options *opt, const char *text)
 {
-	char *list = strdup(text), *word;
+	struct fs_words *words = malloc(sizeof(*words) + strlen(text) + 1);
+	char *list, *word;
 
-	if (!list)
+	if (!words)
 		return FS_EXIT_SYSTEM;
+	words->next = opt->words;
+	opt->words = words;
+	list = strcpy(words->text, text);
 	while ((word = next_word(&list))) {
 		int rc = set_option(opt, word);
 
@@ -245,6 +254,16 @@ static int set_list(struct fs_options *opt, const char *text)
 			return rc;
 	}
 	return 0;
+}
+
+void fs_options_free(struct fs_options *opt)
+{
+	struct fs_words *words;
+
+	while ((words = opt->words)) {
+		opt->words = words->next;
+		free(words);
+	}
 }
 
 static int set_level(struct fs_options *opt, const char *name)

@@ -19,6 +19,8 @@ enum fs_exit {
 
 #define FS_DEVICES_MAX 64
 
+struct fs_words;	/* a list behind -o, cut into words */
+
 struct fs_options {
 	const char *store;
 	const char *mountpoint;
@@ -35,12 +37,15 @@ struct fs_options {
 	unsigned threads;		/* at most */
 	enum eng_io_mode io;
 	int log_level;
+	struct fs_words *words;		/* what the strings point into that don't stand in argv */
 };
 
 /*
  * Fills opt. FS_EXIT_OK: go on; else the exit status, with a line already printed. --help and --version print and
- * exit. The strings belong to argv or are never freed.
+ * exit. The strings belong to argv or to opt.
  */
 int fs_options_parse(struct fs_options *opt, int argc, char **argv);
+/* The strings go that came from -o; after whatever fs_options_parse returned. */
+void fs_options_free(struct fs_options *opt);
 
 #endif
