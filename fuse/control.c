@@ -150,11 +150,16 @@ int fs_control_find(struct fs *fs, fuse_ino_t parent, const char *name, struct f
 	return 0;
 }
 
+void fs_control_stat(struct fs *fs, fuse_ino_t ino, struct stat *st)
+{
+	fill(fs->control, entry_of(ino), st);
+}
+
 void fs_control_getattr(fuse_req_t req, fuse_ino_t ino)
 {
 	struct stat st;
 
-	fill(fs_of(req)->control, entry_of(ino), &st);
+	fs_control_stat(fs_of(req), ino, &st);
 	fuse_reply_attr(req, &st, FS_TIMEOUT);
 }
 

@@ -2,7 +2,7 @@
 /*
  * ops.c - which operation is where, and what is agreed with the kernel
  *
- * READ, WRITE and INTERRUPT are not here: worker.c takes them from the wire. Locks (fcntl, flock) are not here
+ * READ, WRITE, INTERRUPT and STATX are not here: worker.c takes them from the wire. Locks (fcntl, flock) are not here
  * either: where a filesystem has no operation for them the kernel keeps them itself, which is right for a store that
  * nobody else touches. FLUSH is declined at open.
  */

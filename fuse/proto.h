@@ -11,6 +11,34 @@
 #include <linux/fuse.h>
 #include <sys/ioctl.h>
 
+#if FUSE_KERNEL_MINOR_VERSION < 39
+enum { FUSE_STATX = 52 };	/* 7.39 */
+
+struct fuse_sx_time {
+	int64_t tv_sec;
+	uint32_t tv_nsec;
+	int32_t reserved;
+};
+
+struct fuse_statx {
+	uint32_t mask, blksize;
+	uint64_t attributes;
+	uint32_t nlink, uid, gid;
+	uint16_t mode, spare0[1];
+	uint64_t ino, size, blocks, attributes_mask;
+	struct fuse_sx_time atime, btime, ctime, mtime;
+	uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+	uint64_t spare2[14];
+};
+
+struct fuse_statx_out {
+	uint64_t attr_valid;
+	uint32_t attr_valid_nsec, flags;
+	uint64_t spare[2];
+	struct fuse_statx stat;
+};
+#endif
+
 #ifndef FOPEN_PASSTHROUGH
 #define FOPEN_PASSTHROUGH	(1u << 7)	/* 7.40 */
 #define FUSE_PASSTHROUGH	(1ULL << 37)

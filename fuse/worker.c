@@ -2,8 +2,8 @@
 /*
  * worker.c - threads, each with its own channel to the kernel
  *
- * A worker reads a request, carries it out and answers. READ, WRITE and INTERRUPT are taken straight from the wire
- * (data.c, call.c): they are the hot ones, or need what libfuse does not show. All others go through libfuse, whose
+ * A worker reads a request, carries it out and answers. READ, WRITE, INTERRUPT and STATX are taken straight from the
+ * wire (data.c, call.c, statx.c): they are the hot ones, or need what libfuse does not show. All others go through libfuse, whose
  * replies come back through send_reply and leave on the worker's channel.
  *
  * Workers never wait for a revocation nor for anybody who does (engine.h): what may wait becomes a call (call.c), and
@@ -34,6 +34,7 @@
 #include "log.h"
 #include "passthrough.h"
 #include "prune.h"
+#include "statx.h"
 
 #define STACK_SIZE (256u << 10)
 #define LOOKOUT_NS 20000
@@ -115,6 +116,9 @@ static void dispatch(struct fs_worker *w)
 		break;
 	case FUSE_INTERRUPT:
 		fs_call_interrupt(w);
+		break;
+	case FUSE_STATX:
+		fs_statx(w);
 		break;
 	default:
 		if (opens(w->in->opcode))

@@ -49,6 +49,7 @@ void body_writing_drops_set_user_id(void);
 void body_new_files_belong_to_the_caller(void);
 void body_permissions(void);
 void body_times(void);
+void body_birth(void);
 void body_extended_attributes(void);
 void body_default_acl(void);
 void body_acl_lets_a_user_in(void);

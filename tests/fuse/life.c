@@ -430,6 +430,37 @@ START_TEST(a_store_that_is_gone_refuses_new_files_and_ends_in_order)
 }
 END_TEST
 
+static struct statx born(const char *top, const char *name)
+{
+	char path[256];
+	struct statx st;
+
+	snprintf(path, sizeof(path), "%s/%s", top, name);
+	ck_assert_int_eq(statx(AT_FDCWD, path, 0, STATX_BASIC_STATS | STATX_BTIME, &st), 0);
+	return st;
+}
+
+/* tests/fuse/same skips this where the kernel asks for no births. */
+START_TEST(births_are_the_stores_and_control_files_have_none)
+{
+	struct statx store, mount;
+
+	mounted_start(&m, NULL);
+	put(m.mount, "f", "text");
+	store = born(m.store, "f");
+	mount = born(m.mount, "f");
+	if (mount.stx_mask & STATX_BTIME) {
+		ck_assert_int_eq(mount.stx_btime.tv_sec, store.stx_btime.tv_sec);
+		ck_assert_uint_eq(mount.stx_btime.tv_nsec, store.stx_btime.tv_nsec);
+	}
+	mount = born(m.mount, ".dmo/info");
+	ck_assert_uint_eq(mount.stx_mask & (STATX_BASIC_STATS | STATX_BTIME), STATX_BASIC_STATS);
+	ck_assert_uint_eq(mount.stx_mode, S_IFREG | 0444);
+	ck_assert_int_eq(mounted_stop(&m), 0);
+	mounted_clean(&m);
+}
+END_TEST
+
 /* An overlay shows them to everybody, so this is not compared with the store. */
 START_TEST(trusted_attributes_are_listed_to_root_only)
 {
@@ -619,6 +650,7 @@ int main(void)
 	tcase_add_test(lives, a_read_only_mount_changes_nothing);
 	tcase_add_test(lives, a_read_only_store_makes_a_read_only_mount);
 	tcase_add_test(lives, a_store_that_is_gone_refuses_new_files_and_ends_in_order);
+	tcase_add_test(lives, births_are_the_stores_and_control_files_have_none);
 	tcase_add_test(lives, trusted_attributes_are_listed_to_root_only);
 	tcase_add_test(lives, fallocate_that_moves_bytes_is_refused);
 	tcase_add_test(lives, an_open_file_can_be_passed_to_another_process);

@@ -45,6 +45,7 @@ static const struct {
 	{ "new_files_belong_to_the_caller", body_new_files_belong_to_the_caller },
 	{ "permissions", body_permissions },
 	{ "times", body_times },
+	{ "birth", body_birth },
 	{ "extended_attributes", body_extended_attributes },
 	{ "default_acl", body_default_acl },
 	{ "acl_lets_a_user_in", body_acl_lets_a_user_in },

@@ -9,13 +9,16 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/fs.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 void body_owner_and_mode(void)
@@ -161,6 +164,52 @@ void body_times(void)
 	put("d/x", "x");
 	stat("d", &st);
 	say("dir: mtime moved %d\n", st.st_mtim.tv_sec > 1);
+}
+
+/* Linux asks a FUSE service for it from 6.6 on. */
+static bool births_are_asked_for(void)
+{
+	unsigned major = 0, minor = 0;
+	struct utsname name;
+
+	uname(&name);
+	sscanf(name.release, "%u.%u", &major, &minor);
+	return major > 6 || (major == 6 && minor >= 6);
+}
+
+static void look_at_birth(const char *name, const struct timespec *start)
+{
+	struct statx st;
+
+	if (did(name, statx(AT_FDCWD, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &st)) < 0)
+		return;
+	say("  birth told %d, since the start %d, before the change %d\n", !!(st.stx_mask & STATX_BTIME),
+	    st.stx_btime.tv_sec >= start->tv_sec, st.stx_btime.tv_sec <= st.stx_ctime.tv_sec);
+	say("  mode %o links %u owner %u:%u size %llu rdev %u:%u mask %x\n", st.stx_mode, st.stx_nlink, st.stx_uid,
+	    st.stx_gid, S_ISDIR(st.stx_mode) ? 0 : (unsigned long long)st.stx_size, st.stx_rdev_major,
+	    st.stx_rdev_minor, st.stx_mask & STATX_BASIC_STATS);
+}
+
+void body_birth(void)
+{
+	struct timespec start, past[2] = { { .tv_sec = 1 }, { .tv_sec = 2 } };
+
+	if (!births_are_asked_for()) {
+		printf("skipped: Linux 6.6 or later asks a FUSE service for the time of birth\n");
+		say("skipped\n");
+		return;
+	}
+	clock_gettime(CLOCK_REALTIME_COARSE, &start);
+	put("f", "text");
+	mkdir("d", 0755);
+	DID(symlink("f", "s"));
+	DID(mknod("n", S_IFCHR | 0600, makedev(1, 3)));
+	DID(utimensat(AT_FDCWD, "f", past, 0));
+	look_at_birth("f", &start);
+	look_at_birth("d", &start);
+	look_at_birth("s", &start);
+	look_at_birth("n", &start);
+	look_at_birth("no", &start);
 }
 
 void body_extended_attributes(void)
