@@ -374,7 +374,7 @@ int fs_inode_reopen(struct fs_inode *inode, int flags)
 	int fd;
 
 	sprintf(name, "%d", inode->fd);
-	fd = openat(inode->fs->proc_fd, name, (flags & ~O_NOFOLLOW) | O_CLOEXEC);
+	fd = fs_prune_openat(inode->fs, inode->fs->proc_fd, name, (flags & ~O_NOFOLLOW) | O_CLOEXEC, 0);
 	return fd < 0 ? -errno : fd;
 }
 

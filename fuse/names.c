@@ -23,6 +23,7 @@
 #include "control.h"
 #include "cred.h"
 #include "passthrough.h"
+#include "prune.h"
 
 bool fs_names_fold_case(struct fs *fs)
 {
@@ -72,7 +73,7 @@ int fs_names_entry(struct fs *fs, struct fs_inode *parent, int fd, bool data, st
 
 int fs_names_find(struct fs *fs, struct fs_inode *parent, const char *name, struct fuse_entry_param *e)
 {
-	int fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	int fd = fs_prune_openat(fs, parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;

@@ -24,6 +24,7 @@
 #include "data.h"
 #include "names.h"
 #include "passthrough.h"
+#include "prune.h"
 #include "reply.h"
 #include "worker.h"
 
@@ -207,7 +208,7 @@ static int create_inode(fuse_req_t req, struct fs_inode *dir, const char *name, 
 	int fd, rc;
 
 	fs_cred_enter(req);
-	fd = openat(dir->fd, name, (flags & O_EXCL) | O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mode);
+	fd = fs_prune_openat(dir->fs, dir->fd, name, (flags & O_EXCL) | O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0)
 		return -errno;
 	if ((fs_cred_owes(req, &uid, &gid) && fchown(fd, uid, gid)) || fstat(fd, &e->attr)) {

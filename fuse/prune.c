@@ -6,7 +6,8 @@
  * memory: going through a tree with more files than descriptors would end in EMFILE. So past half of the limit a
  * thread of its own asks for names back; what the kernel drops comes as FORGET, which closes descriptors. Files that
  * are open, and directories that somebody is in, stay. FORGETs may be slow to come: past 15/16 of the limit a request
- * that opens another file waits for them, for WAIT_MS at most.
+ * that opens another file waits for them, for WAIT_MS at most. Where descriptors run out all the same (a listing opens
+ * many at once, others than files need some), the open itself waits.
  *
  * Linux 6.18 takes a list of nodes. Before, reconfiguring the mount, with nothing changed, has the same effect, for
  * root. Where neither works it is told once.
@@ -33,6 +34,8 @@
 #define BATCH 512
 #define NOTIFY_PRUNE 9		/* FUSE_NOTIFY_PRUNE of protocol 7.45 */
 #define WAIT_MS 5000
+#define TRIES 200		/* to get a descriptor ... */
+#define TRY_US 10000		/* ... and the time between them */
 
 struct prune_out {		/* struct fuse_notify_prune_out */
 	uint32_t count, padding;
@@ -41,7 +44,8 @@ struct prune_out {		/* struct fuse_notify_prune_out */
 
 static pthread_mutex_t prune_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t prune_cond = PTHREAD_COND_INITIALIZER;
-static bool wanted, stop, running;
+static bool wanted, stop;
+static atomic_bool running;			/* the thread is there */
 static pthread_t thread;
 static atomic_size_t next_at = SIZE_MAX;	/* descriptors in use that wake the thread */
 static atomic_size_t most = SIZE_MAX;		/* descriptors in use past which requests wait */
@@ -72,6 +76,18 @@ void fs_prune_wait(struct fs *fs)
 		want();
 		usleep(1000);
 	}
+}
+
+int fs_prune_openat(struct fs *fs, int dir, const char *name, int flags, mode_t mode)
+{
+	int fd = openat(dir, name, flags, mode);
+
+	for (unsigned i = 0; fd < 0 && errno == EMFILE && atomic_load(&running) && i < TRIES; i++) {
+		want();
+		usleep(TRY_US);
+		fd = openat(dir, name, flags, mode);
+	}
+	return fd;
 }
 
 struct nodes {
@@ -170,18 +186,20 @@ void fs_prune_start(struct fs *fs)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) || pthread_create(&thread, NULL, prune_thread, fs))
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	half = limit.rlim_cur / 2;
+	if (pthread_create(&thread, NULL, prune_thread, fs))
 		return;
 	pthread_setname_np(thread, "dmofs-prune");
-	running = true;
-	half = limit.rlim_cur / 2;
 	atomic_store(&next_at, half);
 	atomic_store(&most, limit.rlim_cur - limit.rlim_cur / 16);
+	atomic_store(&running, true);
 }
 
 void fs_prune_stop(struct fs *fs)
 {
-	if (!running)
+	if (!atomic_exchange(&running, false))
 		return;
 	atomic_store(&next_at, SIZE_MAX);
 	atomic_store(&most, SIZE_MAX);

@@ -167,7 +167,7 @@ START_TEST(more_files_than_descriptors_can_be_gone_through)
 		printf("skipped: no setpriv to give up CAP_SYS_RESOURCE with\n");
 		return;
 	}
-	snprintf(command, sizeof(command), "cd %s/store && seq -f 'f%%g' 8000 | xargs touch && cd .. && ulimit -n 2000 && "
+	snprintf(command, sizeof(command), "cd %s/store && seq -f 'f%%g' 8000 | xargs touch && cd .. && ulimit -n 600 && "
 		 "setpriv --bounding-set=-sys_resource --inh-caps=-sys_resource '%s' store mount -d sim:npu0,memory=1M "
 		 "2>/dev/null && ls -l mount 2>&1 | grep -c f && cat mount/f* 2>&1 | head -1; umount mount", dir,
 		 mounted_program());
