@@ -126,9 +126,15 @@ START_TEST(a_command_larger_than_the_device_is_split_or_refused_before_it_starts
 	int ctx = ctx_open("npu0"), fd = obj_create("o", 32 * MiB), err;
 	uint64_t va = ctx_map(ctx, fd, 0, 32 * MiB, READ_WRITE);
 
+	obj_write_pattern(fd, 0, 32 * MiB, 1);
 	err = ctx_fill(ctx, va, 32 * MiB, 9);
 	ck_assert_msg(err == 0 || err == -ENOSPC, "fill: %d", err);
-	obj_check_byte(fd, 0, 32 * MiB, err ? 0 : 9);
+	if (err)
+		obj_check_pattern(fd, 0, 32 * MiB, 1);
+	else
+		obj_check_byte(fd, 0, 32 * MiB, 9);
+	ck_ok(obj_migrate(fd, 0, 32 * MiB, DMO_DEVICE_HOST));
+	ck_assert_uint_eq(control_value("npu0", "memory.current"), 0);
 }
 END_TEST
 
