@@ -62,13 +62,13 @@ static void answer_list(struct eng_req *list, int64_t result)
 	}
 }
 
-static void free_out(struct eng_ctx *ctx)
+static void free_outs(struct eng_out *o)
 {
-	while (ctx->out) {
-		struct eng_out *o = ctx->out;
+	while (o) {
+		struct eng_out *next = o->next;
 
-		ctx->out = o->next;
 		free(o);
+		o = next;
 	}
 }
 
@@ -106,7 +106,8 @@ void eng_ctx_release(struct eng_ctx *ctx)
 	pthread_mutex_unlock(&ctx->out_lock);
 	if (ctx->poll_handle)
 		ctx->dev->eng->fs->poll_forget(ctx->poll_handle);
-	free_out(ctx);
+	free_outs(ctx->out);
+	free_outs(ctx->spare);
 	pthread_cond_destroy(&ctx->out_cond);
 	pthread_mutex_destroy(&ctx->out_lock);
 	pthread_mutex_destroy(&ctx->lock);
@@ -153,15 +154,17 @@ static struct eng_req *serve_readers(struct eng_ctx *ctx)
 
 void eng_ctx_complete(struct eng_ctx *ctx, const struct dmo_completion *c)
 {
-	struct eng_out *o = calloc(1, sizeof(*o));
 	struct eng_req *served;
+	struct eng_out *o;
 	void *handle;
 
 	if (c->status)
 		atomic_fetch_add(&ctx->dev->stats.command_errors, 1);
-	DMO_BUG_ON(!o);
-	o->completion = *c;
 	pthread_mutex_lock(&ctx->out_lock);
+	o = ctx->spare;
+	DMO_BUG_ON(!o);
+	ctx->spare = o->next;
+	*o = (struct eng_out){ .completion = *c };
 	*ctx->out_tail = o;
 	ctx->out_tail = &o->next;
 	served = serve_readers(ctx);
@@ -283,9 +286,34 @@ static void submit(struct eng_ctx *ctx, const struct dmo_command *cmds, unsigned
 	hand_over(ctx, cmds + start, n - start);
 }
 
+/* Memory for the completions of n commands, as far as there is some: of how many. */
+static unsigned reserve(struct eng_ctx *ctx, unsigned n)
+{
+	unsigned got;
+
+	for (got = 0; got < n; got++) {
+		struct eng_out *o = malloc(sizeof(*o));
+
+		if (!o)
+			break;
+		pthread_mutex_lock(&ctx->out_lock);
+		o->next = ctx->spare;
+		ctx->spare = o;
+		pthread_mutex_unlock(&ctx->out_lock);
+	}
+	return got;
+}
+
+static void unreserve(struct eng_ctx *ctx, unsigned n)
+{
+	pthread_mutex_lock(&ctx->out_lock);
+	ctx->outstanding -= n;
+	pthread_mutex_unlock(&ctx->out_lock);
+}
+
 void eng_ctx_write(struct eng_ctx *ctx, struct eng_req *r, const void *buf, size_t length)
 {
-	unsigned n = length / sizeof(struct dmo_command), room;
+	unsigned n = length / sizeof(struct dmo_command), room, got;
 
 	if (!n || length % sizeof(struct dmo_command)) {
 		answer(r, -EINVAL);
@@ -301,7 +329,14 @@ void eng_ctx_write(struct eng_ctx *ctx, struct eng_req *r, const void *buf, size
 		answer(r, -EAGAIN);
 		return;
 	}
-	atomic_fetch_add(&ctx->dev->stats.commands, n);
-	submit(ctx, buf, n);
-	answer(r, (int64_t)n * sizeof(struct dmo_command));
+	got = reserve(ctx, n);
+	if (got < n)
+		unreserve(ctx, n - got);
+	if (!got) {
+		answer(r, -ENOMEM);
+		return;
+	}
+	atomic_fetch_add(&ctx->dev->stats.commands, got);
+	submit(ctx, buf, got);
+	answer(r, (int64_t)got * sizeof(struct dmo_command));
 }

@@ -367,6 +367,7 @@ struct eng_ctx {
 	pthread_mutex_t out_lock;
 	pthread_cond_t out_cond;
 	struct eng_out *out, **out_tail;
+	struct eng_out *spare;		/* for the completions of commands under way */
 	unsigned outstanding;		/* commands written, completions not yet read or queued */
 	struct eng_req *readers;	/* waiting for completions */
 	void *poll_handle;
