@@ -7,7 +7,7 @@ top_srcdir=${top_srcdir:-$(cd "$(dirname "$0")/../.." && pwd)}
 top_builddir=${top_builddir:-.}
 KDIR=${KDIR:-}
 work=$(mktemp -d "${TMPDIR:-/tmp}/dmofs-vm-test.XXXXXX") || exit 99
-trap 'status=$?; rm -rf "$work"; exit $status' EXIT
+trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
