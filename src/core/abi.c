@@ -351,7 +351,7 @@ static bool is_float(u64 arg)
 	return arg <= 0xffffffffu;
 }
 
-static void nop(const struct dmo_command *c, struct ranges *t)
+static void no_access(const struct dmo_command *c, struct ranges *t)
 {
 }
 
@@ -387,7 +387,7 @@ static void chase(const struct dmo_command *c, struct ranges *t)
 	touch(t, c->arg[0], 1, 8, 8, READS);
 }
 
-static void atomic_add(const struct dmo_command *c, struct ranges *t)
+static void add_atomically(const struct dmo_command *c, struct ranges *t)
 {
 	touch(t, c->arg[0], 1, 8, 8, READS | WRITES);
 }
@@ -463,13 +463,13 @@ static const struct {
 	u32 flags;
 	void (*touches)(const struct dmo_command *c, struct ranges *t);
 } commands[DMO_OP_COUNT] = {
-	[DMO_OP_NOP] = { 0, 0, nop },
+	[DMO_OP_NOP] = { 0, 0, no_access },
 	[DMO_OP_FILL] = { 3, 0, fill },
 	[DMO_OP_COPY] = { 3, 0, copy },
 	[DMO_OP_CKSUM] = { 5, 0, cksum },
 	[DMO_OP_COMPARE] = { 3, 0, compare },
 	[DMO_OP_CHASE] = { 2, 0, chase },
-	[DMO_OP_ATOMIC_ADD] = { 2, 0, atomic_add },
+	[DMO_OP_ATOMIC_ADD] = { 2, 0, add_atomically },
 	[DMO_OP_AXPY] = { 4, 0, axpy },
 	[DMO_OP_GEMV] = { 6, DMO_CMD_TRANSPOSE | DMO_CMD_ACCUMULATE, gemv },
 	[DMO_OP_GATHER] = { 6, 0, gather },
