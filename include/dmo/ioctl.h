@@ -10,8 +10,9 @@
  *  - offset + length must not overflow: EOVERFLOW where the sum passes 2^63 - 1, EINVAL where it is merely
  *    unaligned (DMO_PAGE_SIZE) in a request that wants whole pages.
  *
- * Object requests go to an open file of the mount (later: of the module). Context requests go to an open
- * context, MOUNT/.dmo/devices/NAME/context.
+ * Object requests go to an open file of the mount, or to what DMO_IOC_OBJECT_CREATE gave. Context requests go to an open
+ * context, MOUNT/.dmo/devices/NAME/context or /dev/dmo/NAME. Control requests go to /dev/dmo/control, which the
+ * kernel home alone has.
  */
 #ifndef DMO_IOCTL_H
 #define DMO_IOCTL_H
@@ -218,6 +219,7 @@ struct dmo_export {
 
 #define DMO_MAP_FIXED		(1u << 0)	/* at va, EEXIST where something is mapped there */
 #define DMO_MAP_REPLACE		(1u << 1)	/* with FIXED: what is mapped there goes */
+#define DMO_MAP_FD		(1u << 2)	/* key is a file descriptor of the object; the kernel home alone */
 
 struct dmo_map_op {
 	__u64 va;		/* in with FIXED, page aligned; out: where it came */
@@ -325,6 +327,20 @@ struct dmo_completion {
 	__u64 ran_ns;		/* from start to end */
 };
 
+/* ---- control: objects without a mount ------------------------------------------------------------------- */
+
+#define DMO_CREATE_CLOEXEC	(1u << 0)
+#define DMO_CREATE_READ		(1u << 1)	/* the object's fd may only read, whatever the backing fd may */
+
+struct dmo_object_create {
+	__s32 backing;		/* in: an fd of the backing file, or -1: fresh memory of size bytes */
+	__u32 flags;		/* DMO_CREATE_* */
+	__u64 size;		/* in: with -1: bytes; else 0. out: the object's bytes */
+	__s32 fd;		/* out: the object */
+	__u32 reserved0;
+	__u64 reserved;
+};
+
 /* ---- numbers ------------------------------------------------------------------------------------------ */
 
 #define DMO_IOC_INFO		_IOR(DMO_IOC_MAGIC, 1, struct dmo_info)
@@ -336,6 +352,7 @@ struct dmo_completion {
 #define DMO_IOC_PIN		_IOWR(DMO_IOC_MAGIC, 8, struct dmo_pin)
 #define DMO_IOC_UNPIN		_IOW(DMO_IOC_MAGIC, 9, struct dmo_pin)
 #define DMO_IOC_EXPORT		_IOWR(DMO_IOC_MAGIC, 10, struct dmo_export)
+#define DMO_IOC_OBJECT_CREATE	_IOWR(DMO_IOC_MAGIC, 32, struct dmo_object_create)	/* control */
 #define DMO_IOC_MIRROR		_IOW(DMO_IOC_MAGIC, 18, struct dmo_mirror)
 #define DMO_IOC_FAULT		_IOW(DMO_IOC_MAGIC, 19, struct dmo_fault)
 

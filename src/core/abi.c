@@ -210,6 +210,20 @@ static int check_fault(const void *arg, u32 ndevices)
 	return r->length && prot_ok(r->prot) ? 0 : -EINVAL;
 }
 
+static int check_object_create(const void *arg, u32 ndevices)
+{
+	const struct dmo_object_create *r = arg;
+	bool fresh = r->backing == -1;
+
+	if (r->flags & ~(DMO_CREATE_CLOEXEC | DMO_CREATE_READ) || r->reserved0 || r->reserved)
+		return -EINVAL;
+	if (r->backing < -1)
+		return -EBADF;
+	if (r->size > BYTES_MAX)
+		return -EOVERFLOW;
+	return fresh == !r->size ? -EINVAL : 0;
+}
+
 int dmo_abi_check_map_op(const struct dmo_map_op *op)
 {
 	bool fixed = op->flags & DMO_MAP_FIXED;
@@ -242,11 +256,12 @@ struct request {
 #define RW	(_IOC_READ | _IOC_WRITE)
 #define O	DMO_ABI_OBJECT
 #define C	DMO_ABI_CONTEXT
-#define OC	(DMO_ABI_OBJECT | DMO_ABI_CONTEXT)
+#define K	DMO_ABI_CONTROL
+#define ALL	(DMO_ABI_OBJECT | DMO_ABI_CONTEXT | DMO_ABI_CONTROL)
 
 static const struct request requests[] = {
 	[1] = { O, R, sizeof(struct dmo_info), 0, 0, check_nothing },
-	[2] = { OC, RW, sizeof(struct dmo_device_info), 0, 0, check_device_info },
+	[2] = { ALL, RW, sizeof(struct dmo_device_info), 0, 0, check_device_info },
 	[3] = { O, R, sizeof(struct dmo_key), 0, 0, check_nothing },
 	[4] = { O, W, sizeof(struct dmo_advise), 0, 0, check_advise },
 	[5] = { O, RW, sizeof(struct dmo_query), sizeof(struct dmo_extent), DMO_QUERY_MAX, check_query },
@@ -259,6 +274,7 @@ static const struct request requests[] = {
 	[17] = { C, RW, sizeof(struct dmo_unmap), sizeof(struct dmo_unmap_op), DMO_UNMAP_MAX, check_unmap },
 	[18] = { C, W, sizeof(struct dmo_mirror), 0, 0, check_mirror },
 	[19] = { C, W, sizeof(struct dmo_fault), 0, 0, check_fault },
+	[32] = { K, RW, sizeof(struct dmo_object_create), 0, 0, check_object_create },
 };
 
 /* The count of a request with an array. */

@@ -7,7 +7,7 @@
  *
  * The checks, in this order; the first that fails gives the error:
  *
- *	-ENOTTY		another type than DMO_IOC_MAGIC, or a number that this side (object, context) has not
+ *	-ENOTTY		another type than DMO_IOC_MAGIC, or a number that this side (object, context, control) has not
  *	-EINVAL		the direction or the size of the request is not the number's; an array's count does not
  *			agree with the size, is 0 or above its maximum; the caller's buffer is shorter
  *	-EINVAL		unknown flags, reserved fields that are not 0
@@ -30,6 +30,8 @@
  *	FAULT		any, not 0			prot as for a map operation
  *	MAP, UNMAP	see dmo_abi_check_map_op: the operations are checked one by one as they are carried
  *			out, because those before a bad one are to take effect
+ *	OBJECT_CREATE	not looked at			size 0 with a backing fd, 1 to 2^63 - 1 with -1; -EBADF for any
+ *						other fd below 0
  *	INFO, KEY, WAIT	nothing more
  *
  * Locks: none; the calls read their arguments only. Requests are aligned to 8 bytes.
@@ -41,7 +43,7 @@
 
 #include <dmo/ioctl.h>
 
-enum dmo_abi_side { DMO_ABI_OBJECT = 1, DMO_ABI_CONTEXT = 2 };
+enum dmo_abi_side { DMO_ABI_OBJECT = 1, DMO_ABI_CONTEXT = 2, DMO_ABI_CONTROL = 4 };
 
 /*
  * Checks request cmd, whose size bytes the home copied in at arg: for a request that only gives something

@@ -21,6 +21,7 @@ union any {
 	struct dmo_unmap unmap;
 	struct dmo_mirror mirror;
 	struct dmo_fault fault;
+	struct dmo_object_create create;
 };
 
 static union any arg;
@@ -60,6 +61,11 @@ static const struct { u32 cmd; int object, context; } numbers[] = {
 	{ DMO_IOC_MIRROR, -ENOTTY, 0 },
 	{ DMO_IOC_FAULT, -ENOTTY, 0 },
 };
+
+static int on_control(u32 cmd)
+{
+	return check(cmd, DMO_ABI_CONTROL);
+}
 
 /* An argument that is right for cmd. */
 static void make_right(u32 cmd)
@@ -212,6 +218,50 @@ START_TEST(every_reserved_byte_and_unknown_flag_is_refused)
 			ck_assert_int_eq(check(cmd, side), ok ? 0 : -EINVAL);
 		}
 	}
+}
+END_TEST
+
+START_TEST(control_takes_creation_and_devices_alone)
+{
+	for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		u32 cmd = numbers[i].cmd;
+
+		make_right(cmd);
+		ck_assert_int_eq(on_control(cmd), cmd == DMO_IOC_DEVICE ? 0 : -ENOTTY);
+	}
+	memset(&arg, 0, sizeof(arg));
+	ck_assert_int_eq(on_object(DMO_IOC_OBJECT_CREATE), -ENOTTY);
+	ck_assert_int_eq(on_context(DMO_IOC_OBJECT_CREATE), -ENOTTY);
+	ck_assert_int_eq(on_control(DMO_IOC_OBJECT_CREATE), 0);
+	ck_assert_int_eq(on_control(DMO_IOC_OBJECT_CREATE ^ 1u << 16), -EINVAL);
+	for (u32 nr = 20; nr < 32; nr++)
+		ck_assert_int_eq(on_control(_IOWR(DMO_IOC_MAGIC, nr, struct dmo_object_create)), -ENOTTY);
+}
+END_TEST
+
+static const struct { s32 backing; u64 size; u32 flags; u32 reserved0; u64 reserved; int result; } creations[] = {
+	{ 0, 0, 0, 0, 0, 0 },
+	{ 7, 0, DMO_CREATE_CLOEXEC | DMO_CREATE_READ, 0, 0, 0 },
+	{ 7, 1, 0, 0, 0, -EINVAL },
+	{ -1, 1, 0, 0, 0, 0 },
+	{ -1, 0x7fffffffffffffffull, 0, 0, 0, 0 },
+	{ -1, 0, 0, 0, 0, -EINVAL },
+	{ -1, 1ull << 63, 0, 0, 0, -EOVERFLOW },
+	{ -2, 0, 0, 0, 0, -EBADF },
+	{ -100, 1, 0, 0, 0, -EBADF },
+	{ 7, 0, 4, 0, 0, -EINVAL },
+	{ 7, 0, 1u << 31, 0, 0, -EINVAL },
+	{ 7, 0, 0, 1, 0, -EINVAL },
+	{ 7, 0, 0, 0, 1ull << 63, -EINVAL },
+};
+
+START_TEST(creation_takes_a_backing_fd_or_a_size)
+{
+	arg.create = (struct dmo_object_create){
+		.backing = creations[_i].backing, .size = creations[_i].size, .flags = creations[_i].flags,
+		.reserved0 = creations[_i].reserved0, .reserved = creations[_i].reserved,
+	};
+	ck_assert_int_eq(on_control(DMO_IOC_OBJECT_CREATE), creations[_i].result);
 }
 END_TEST
 
@@ -650,6 +700,8 @@ static TCase *commands(void)
 	TCase *tc = tcase_create("commands");
 
 	tcase_add_loop_test(tc, a_right_command_passes_and_names_its_ranges, 0, COUNT(right));
+	tcase_add_test(tc, control_takes_creation_and_devices_alone);
+	tcase_add_loop_test(tc, creation_takes_a_backing_fd_or_a_size, 0, COUNT(creations));
 	tcase_add_loop_test(tc, unused_arguments_and_flags_are_refused, 0, COUNT(right));
 	tcase_add_loop_test(tc, a_wrong_command_is_refused, 0, COUNT(wrong));
 	tcase_add_test(tc, the_ranges_of_a_chase_are_unknown);
