@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * dmo/driver.h - what a kernel driver supplies to bring its device's memory under dmo.ko, and what it may call
+ *
+ * A device is memory counted in 4 KiB frames and, where it has them, an MMU with any number of page tables, a copy
+ * engine and a queue for commands. It never decides where a page lives: dmo.ko does, and tells the driver by filling
+ * page tables and by copying.
+ *
+ *	dmo_dev_create		the device has a name and a number
+ *	dmo_dev_register_physmem	it has memory; contexts can be opened from here on (/dev/dmo/NAME)
+ *	dmo_dev_fault		an access missed: resolves it, sleeping, and returns what to tell the command
+ *	dmo_dev_complete	a command is over
+ *	dmo_dev_destroy		brings every page home and forgets the device
+ *
+ * Calls of the ops table may come from any task, several at once, and may sleep. Those on one page table's same pages
+ * come one at a time. They never wait for a fault. A driver calls dmo_dev_fault with none of its own locks held that
+ * one of its ops takes.
+ *
+ * All results are 0 or a negative errno.
+ */
+#ifndef DMO_DRIVER_H
+#define DMO_DRIVER_H
+
+#include <dmo/ioctl.h>
+#include <linux/types.h>
+
+struct device;
+struct dma_fence;
+struct dmo_as;
+struct dmo_dev;
+struct module;
+struct page;
+
+/* What a device says of itself. */
+struct dmo_dev_info {
+	u32 flags;		/* DMO_DEVICE_FAULTS, DMO_DEVICE_DIRTY */
+	u32 threads;		/* that run commands */
+	u64 va_start, va_end;	/* device addresses, page aligned; both 0: it has no page tables */
+};
+
+/* Its memory: private (the CPU can't reach it) or coherent (a range of physical addresses, cacheable). */
+struct dmo_physmem {
+	u32 type;		/* DMO_MEM_* */
+	u64 size;		/* bytes, whole pages */
+	u64 start;		/* coherent: physical address, aligned to 2 MiB */
+	int node;		/* coherent: the nearest NUMA node */
+};
+
+/* A run of page-table entries: pages translations from va on, to consecutive frames. */
+struct dmo_pte_run {
+	u64 va;
+	u32 pages;
+	u32 prot;		/* DMO_PROT_* */
+	u32 frame;
+	u64 bits;		/* the mapping's opaque device bits */
+};
+
+struct dmo_va_range {
+	u64 va;
+	u64 pages;
+};
+
+enum dmo_copy_dir { DMO_COPY_IN, DMO_COPY_OUT, DMO_COPY_LOCAL };
+
+/* One transfer of whole pages: between host pages and consecutive frames, or within the device's memory. */
+struct dmo_copy_job {
+	enum dmo_copy_dir dir;
+	u32 frame;
+	u32 pages;
+	u32 src_frame;		/* LOCAL */
+	struct page **host;	/* IN and OUT: one for each frame */
+};
+
+struct dmo_dev_ops {
+	struct module *owner;
+
+	/* ---- page tables; all of them or none ---- */
+	int (*pt_create)(void *priv, struct dmo_as *as, void **pt);
+	/* Waits until nothing runs in it; what was queued completes ECANCELED. */
+	void (*pt_destroy)(void *pt);
+	/* Enters translations, replacing what stood there. -ENOMEM: none of them. */
+	int (*pt_enter)(void *pt, const struct dmo_pte_run *run);
+	/*
+	 * Takes translations away, or (protect) the permission to write. Adds to dirty a bit for each page from va on
+	 * that was written since it was entered; a device without DMO_DEVICE_DIRTY adds every writable page. The TLB is
+	 * not their business: tlb_invalidate follows.
+	 */
+	void (*pt_release)(void *pt, u64 va, u32 pages, unsigned long *dirty);
+	void (*pt_protect)(void *pt, u64 va, u32 pages, unsigned long *dirty);
+	/* Was any of the pages used since the last call? Optional. */
+	bool (*pt_accessed)(void *pt, u64 va, u32 pages);
+	/* Returns when no access through old translations of the range is under way any more. */
+	void (*tlb_invalidate)(void *pt, u64 va, u64 pages);
+	/* The same for several ranges in one round trip. Optional. */
+	void (*tlb_invalidate_ranges)(void *pt, const struct dmo_va_range *ranges, u32 count);
+
+	/* Queues checked commands of a page table; they run in order, and each gives one dmo_dev_complete. */
+	int (*submit)(void *pt, const struct dmo_command *commands, u32 count);
+
+	/*
+	 * Starts transfers; the arrays belong to the caller again when the call returns, the pages when the fence has
+	 * signalled. A fence, or an ERR_PTR: nothing was started. NULL in the table: memory is coherent, the CPU copies.
+	 */
+	struct dma_fence *(*copy)(void *priv, const struct dmo_copy_job *jobs, u32 count);
+
+	/* Frames are about to be used for the first time since they were free. Optional. */
+	int (*page_prepare)(void *priv, u32 frame, u32 pages);
+};
+
+/*
+ * A device of that name (letters, digits, '_', '-', '.'), of the table ops. parent may be NULL. An ERR_PTR: -EINVAL for
+ * the name or an incomplete table, -EEXIST, -ENOSPC: 63 devices are there, -ENOMEM.
+ */
+struct dmo_dev *dmo_dev_create(const char *name, const struct dmo_dev_ops *ops, void *priv, struct device *parent,
+			       const struct dmo_dev_info *info);
+/* Its memory, once. 0; -EINVAL: not whole pages, or none; -EBUSY: it has some; errors of memremap_pages. */
+int dmo_dev_register_physmem(struct dmo_dev *dev, const struct dmo_physmem *mem);
+/*
+ * Ends the device: open contexts answer ENODEV, every page goes home. Pages that are pinned by the CPU (direct I/O under
+ * way) are waited for; leases are ended. No op is called after it returned.
+ */
+void dmo_dev_destroy(struct dmo_dev *dev);
+
+/*
+ * The page at va missed, or forbade the access; the command will go on for bytes (a hint). Resolves it, and sleeps for
+ * that. 0: the translation is there, try again. -EFAULT nothing mapped, -EACCES, -EIO, -ENOSPC, -ENODEV, -ECANCELED.
+ */
+int dmo_dev_fault(struct dmo_as *as, u64 va, u64 bytes, bool write);
+/* A command is over; the struct is copied. */
+void dmo_dev_complete(struct dmo_as *as, const struct dmo_completion *completion);
+
+/* ---- where the pages of a coherent device are ---- */
+void *dmo_dev_frame_address(struct dmo_dev *dev, u32 frame);
+
+#endif

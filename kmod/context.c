@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * context.c - open contexts: a device address space, commands in, completions out
+ *
+ * write(2) hands commands to the driver; read(2) takes completions. The context belongs to its open file and to no
+ * process. When its device goes it stays open and answers ENODEV; what ran in it completes ECANCELED.
+ *
+ * Locks: as->lock the address space and pt, as->out_lock the completions.
+ */
+#include "internal.h"
+
+#include <linux/module.h>
+#include <linux/uaccess.h>
+
+#define OUTSTANDING_MAX	(1u << 16)	/* commands whose completions have not been read */
+#define COMMANDS_MAX	256		/* taken from the caller at a time */
+
+struct out {
+	struct list_head link;
+	struct dmo_completion completion;
+};
+
+/* ---- opening and the end ----------------------------------------------------------------------------------- */
+
+static struct dmo_as *new_as(struct dmo_dev *dev)
+{
+	struct dmo_as *as = kzalloc(sizeof(*as), GFP_KERNEL);
+
+	if (!as)
+		return NULL;
+	as->dev = dev;
+	as->dying_first = 1;
+	mutex_init(&as->lock);
+	spin_lock_init(&as->out_lock);
+	init_waitqueue_head(&as->wait);
+	INIT_LIST_HEAD(&as->link);
+	INIT_LIST_HEAD(&as->out);
+	dmo_space_init(&as->space, &kdm_mem, &kdm_space_ops, dev->info.va_start, dev->info.va_end);
+	as->space.ctx = as;
+	return as;
+}
+
+int kdm_as_open(struct inode *inode, struct file *file)
+{
+	struct dmo_dev *dev = container_of(file->private_data, struct dmo_dev, misc);
+	struct dmo_as *as;
+	int err;
+
+	if (!dev->info.va_end)
+		return -EOPNOTSUPP;
+	if (!try_module_get(dev->ops->owner))
+		return -ENODEV;
+	as = new_as(dev);
+	err = as ? dev->ops->pt_create(dev->priv, as, &as->pt) : -ENOMEM;
+	if (err) {
+		module_put(dev->ops->owner);
+		kfree(as);
+		return err;
+	}
+	kref_get(&dev->ref);
+	mutex_lock(&dev->lock);
+	list_add_tail(&as->link, &dev->spaces);
+	mutex_unlock(&dev->lock);
+	file->private_data = as;
+	return stream_open(inode, file);
+}
+
+struct dmo_as *kdm_as_first(struct dmo_dev *dev)
+{
+	struct dmo_as *as;
+
+	mutex_lock(&dev->lock);
+	as = list_first_entry_or_null(&dev->spaces, struct dmo_as, link);
+	if (as)
+		list_del_init(&as->link);
+	mutex_unlock(&dev->lock);
+	return as;
+}
+
+/* Takes the page table away; whoever has as->lock sees it whole or not at all. */
+void kdm_as_end(struct dmo_as *as)
+{
+	void *pt;
+
+	WRITE_ONCE(as->closing, true);
+	pt = kdm_as_unmap_all(as);
+	if (pt)
+		as->dev->ops->pt_destroy(pt);
+	wake_up_all(&as->wait);
+}
+
+static bool unlink_as(struct dmo_as *as)
+{
+	bool linked;
+
+	mutex_lock(&as->dev->lock);
+	linked = !list_empty(&as->link);
+	list_del_init(&as->link);
+	mutex_unlock(&as->dev->lock);
+	return linked;
+}
+
+int kdm_as_release(struct inode *inode, struct file *file)
+{
+	struct dmo_as *as = file->private_data;
+	struct dmo_dev *dev = as->dev;
+	struct out *o, *next;
+
+	if (unlink_as(as))
+		kdm_as_end(as);
+	list_for_each_entry_safe(o, next, &as->out, link)
+		kfree(o);
+	kfree(as);
+	module_put(dev->ops->owner);
+	kdm_dev_put(dev);
+	return 0;
+}
+
+/* ---- completions ---------------------------------------------------------------------------------------------- */
+
+void dmo_dev_complete(struct dmo_as *as, const struct dmo_completion *c)
+{
+	struct out *o = kzalloc(sizeof(*o), GFP_KERNEL | __GFP_NOFAIL);
+
+	if (c->status)
+		atomic64_inc(&as->dev->stats.command_errors);
+	o->completion = *c;
+	spin_lock(&as->out_lock);
+	list_add_tail(&o->link, &as->out);
+	spin_unlock(&as->out_lock);
+	wake_up_all(&as->wait);
+}
+EXPORT_SYMBOL_GPL(dmo_dev_complete);
+
+static struct out *take_one(struct dmo_as *as)
+{
+	struct out *o;
+
+	spin_lock(&as->out_lock);
+	o = list_first_entry_or_null(&as->out, struct out, link);
+	if (o) {
+		list_del(&o->link);
+		as->outstanding--;
+	}
+	spin_unlock(&as->out_lock);
+	return o;
+}
+
+static bool readable(struct dmo_as *as)
+{
+	return !list_empty_careful(&as->out) || READ_ONCE(as->closing);
+}
+
+static ssize_t take_all(struct dmo_as *as, char __user *buf, size_t length)
+{
+	size_t got = 0;
+	struct out *o;
+	int err = 0;
+
+	while (!err && length - got >= sizeof(o->completion) && (o = take_one(as))) {
+		if (copy_to_user(buf + got, &o->completion, sizeof(o->completion)))
+			err = -EFAULT;
+		else
+			got += sizeof(o->completion);
+		kfree(o);
+	}
+	return got ? got : err;
+}
+
+ssize_t kdm_as_read(struct file *file, char __user *buf, size_t length, loff_t *pos)
+{
+	struct dmo_as *as = file->private_data;
+	ssize_t got;
+
+	if (length < sizeof(struct dmo_completion))
+		return -EINVAL;
+	for (;;) {
+		got = take_all(as, buf, length);
+		if (got)
+			return got;
+		if (READ_ONCE(as->closing))
+			return -ENODEV;
+		if (file->f_flags & O_NONBLOCK)
+			return -EAGAIN;
+		if (wait_event_interruptible(as->wait, readable(as)))
+			return -ERESTARTSYS;
+	}
+}
+
+__poll_t kdm_as_poll(struct file *file, poll_table *wait)
+{
+	struct dmo_as *as = file->private_data;
+	__poll_t events = 0;
+
+	poll_wait(file, &as->wait, wait);
+	if (!list_empty_careful(&as->out))
+		events |= EPOLLIN | EPOLLRDNORM;
+	if (READ_ONCE(as->outstanding) < OUTSTANDING_MAX)
+		events |= EPOLLOUT | EPOLLWRNORM;
+	if (READ_ONCE(as->closing))
+		events |= EPOLLERR;
+	return events;
+}
+
+/* ---- commands ---------------------------------------------------------------------------------------------------- */
+
+static void refuse(struct dmo_as *as, const struct dmo_command *c, int err)
+{
+	struct dmo_completion over = { .cookie = c->cookie, .op = c->op, .status = err };
+
+	dmo_dev_complete(as, &over);
+}
+
+static void hand_over(struct dmo_as *as, const struct dmo_command *cmds, unsigned int n)
+{
+	int err;
+
+	if (!n)
+		return;
+	mutex_lock(&as->lock);
+	err = as->pt ? as->dev->ops->submit(as->pt, cmds, n) : -ECANCELED;
+	mutex_unlock(&as->lock);
+	for (unsigned int i = 0; err && i < n; i++)
+		refuse(as, &cmds[i], err);
+}
+
+/* Hands over runs of good commands; bad ones complete at once. */
+static void submit(struct dmo_as *as, const struct dmo_command *cmds, unsigned int n)
+{
+	unsigned int start = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		int err = dmo_abi_check_command(&cmds[i]);
+
+		if (!err)
+			continue;
+		hand_over(as, cmds + start, i - start);
+		refuse(as, &cmds[i], err);
+		start = i + 1;
+	}
+	hand_over(as, cmds + start, n - start);
+}
+
+/* How many of n commands may be taken now. */
+static unsigned int admit(struct dmo_as *as, unsigned int n)
+{
+	spin_lock(&as->out_lock);
+	n = min3(n, OUTSTANDING_MAX - as->outstanding, (unsigned int)COMMANDS_MAX);
+	as->outstanding += n;
+	spin_unlock(&as->out_lock);
+	return n;
+}
+
+static ssize_t take_commands(struct dmo_as *as, const char __user *buf, unsigned int want)
+{
+	struct dmo_command *cmds;
+	unsigned int n;
+
+	cmds = kvmalloc_array(min(want, COMMANDS_MAX), sizeof(*cmds), GFP_KERNEL);
+	if (!cmds)
+		return -ENOMEM;
+	if (copy_from_user(cmds, buf, min(want, COMMANDS_MAX) * sizeof(*cmds))) {
+		kvfree(cmds);
+		return -EFAULT;
+	}
+	n = admit(as, want);
+	atomic64_add(n, &as->dev->stats.commands);
+	submit(as, cmds, n);
+	kvfree(cmds);
+	return n ? n * sizeof(*cmds) : -EAGAIN;
+}
+
+ssize_t kdm_as_write(struct file *file, const char __user *buf, size_t length, loff_t *pos)
+{
+	struct dmo_as *as = file->private_data;
+	size_t done = 0;
+	ssize_t r = 0;
+
+	if (!length || length % sizeof(struct dmo_command))
+		return -EINVAL;
+	if (READ_ONCE(as->closing))
+		return -ENODEV;
+	while (done < length) {
+		r = take_commands(as, buf + done, (length - done) / sizeof(struct dmo_command));
+		if (r <= 0)
+			break;
+		done += r;
+	}
+	return done ? done : r;
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * fault.c - accesses of devices that found no translation
+ *
+ * Called by a driver's own thread, which sleeps here until the page is there. A run of faults in order has the blocks
+ * after it brought ahead, by work of ours.
+ */
+#include "internal.h"
+
+#include <linux/export.h>
+
+/* Finds what is mapped at va, with a use of its object. */
+static int resolve(struct dmo_as *as, u64 va, u64 bytes, struct kdm_access *a)
+{
+	u32 want = a->write ? DMO_PROT_WRITE : DMO_PROT_READ;
+	struct dmo_mapping *m;
+	int err = 0;
+
+	mutex_lock(&as->lock);
+	m = as->pt ? dmo_space_find(&as->space, va) : NULL;
+	if (!as->pt)
+		err = -ENODEV;
+	else if (!m)
+		err = -EFAULT;
+	else if (!(m->prot & want))
+		err = -EACCES;
+	if (!err) {
+		a->obj = m->object;
+		a->page = dmo_mapping_offset_of(m, va) >> DMO_PAGE_SHIFT;
+		a->bytes = min(bytes, dmo_mapping_va(m) + dmo_mapping_length(m) - va);
+		kdm_obj_get(a->obj);
+	}
+	mutex_unlock(&as->lock);
+	return err;
+}
+
+static int fault_page(struct dmo_as *as, u64 va, u64 bytes, bool write)
+{
+	struct kdm_access a = { .dev = as->dev, .as = as, .write = write };
+	int err = resolve(as, va, bytes, &a);
+
+	if (err)
+		return err;
+	err = kdm_access(&a);
+	kdm_obj_put(a.obj);
+	return err;
+}
+
+int kdm_as_fault(struct dmo_as *as, u64 va, u64 bytes, bool write)
+{
+	u64 end = va + bytes;
+	int err = 0;
+
+	for (va = round_down(va, DMO_PAGE_SIZE); va < end && !err; va += DMO_PAGE_SIZE)
+		err = fault_page(as, va, end - va, write);
+	return err;
+}
+
+int dmo_dev_fault(struct dmo_as *as, u64 va, u64 bytes, bool write)
+{
+	struct kdm_stats *stats = &as->dev->stats;
+	int err;
+
+	atomic64_inc(&stats->faults);
+	err = READ_ONCE(as->closing) ? -ECANCELED :
+	      fault_page(as, round_down(va, DMO_PAGE_SIZE), bytes, write);
+	if (err == -ENODEV)
+		err = READ_ONCE(as->closing) ? -ECANCELED : -EIO;
+	if (err == -EINTR)
+		err = -ECANCELED;
+	if (err)
+		atomic64_inc(&stats->fault_errors);
+	return err;
+}
+EXPORT_SYMBOL_GPL(dmo_dev_fault);

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * internal.h - what the module's files share
+ *
+ * Locks, in the order in which they are taken (a holder of a later one never takes an earlier one):
+ *
+ *   mmap_lock or a VMA's lock	the kernel's, over a CPU fault
+ *   inode lock of the object	writers, truncate, fallocate
+ *   as->lock			an address space
+ *   obj->lock			an object: residency, attributes, reverse map
+ *   dev->lock			a device: memory, LRU list
+ *   leaves			kdm_objects_lock, kdm_devices_lock, as->out_lock, file->lock, kdm_keys_lock
+ *
+ * None of ours is held over I/O, a copy, a user copy, a revocation or a call into a filesystem. What keeps others off a
+ * block meanwhile is its state: whoever has it MOVING may wait for folio locks, for the backing file's inode lock and
+ * for the journal. So nobody may wait for a block (kdm_block_wait) who holds one of these: a CPU fault gives its folio
+ * back first, and read(2) and write(2) of tracked objects pass through pages of the module, because a filesystem copies
+ * to and from the caller's memory under its own locks.
+ *
+ * A page becomes the CPU's in two ways, each with a look at the block's state that a mover can't miss:
+ *   host page	under its folio lock, which the mover takes after the block is MOVING, and then unmaps (revoke.c)
+ *   device page	under obj->lock, under which the block becomes MOVING
+ */
+#ifndef KDM_INTERNAL_H
+#define KDM_INTERNAL_H
+
+#include "core/abi.h"
+#include "core/object.h"
+#include "core/plan.h"
+#include "core/policy.h"
+#include "core/space.h"
+
+#include <dmo/driver.h>
+#include <linux/errseq.h>
+#include <linux/fs.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/memremap.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/poll.h>
+#include <linux/refcount.h>
+#include <linux/slab.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#define KDM_DEVICES_MAX	63
+
+extern struct workqueue_struct *kdm_wq;
+
+/* ---- devices ---------------------------------------------------------------------------------------- */
+
+struct kdm_stats {
+	atomic64_t faults, fault_errors, bytes_to_device, bytes_to_host, bytes_device;
+	atomic64_t evict_clean, evict_dirty, evict_failed, migrations, commands, command_errors;
+	atomic64_t event_low, event_high, event_max, event_oom;
+};
+
+struct dmo_dev {
+	struct kref ref;
+	const struct dmo_dev_ops *ops;
+	void *priv;
+	struct device *parent;
+	struct dmo_dev_info info;
+	char name[DMO_NAME_MAX];
+	char node[DMO_NAME_MAX + 4], title[DMO_NAME_MAX + 4];
+	u32 memory_type;
+	u64 frames;
+	bool online;			/* its node is there */
+	bool gone;			/* dmo_dev_destroy began; written under dev->lock */
+	struct mutex lock;
+	wait_queue_head_t wait;		/* memory was freed; the evictor has something to do */
+	struct dmo_device core;
+	struct kdm_stats stats;
+	struct task_struct *evictor;
+	bool evict_now;
+	struct list_head spaces;	/* open contexts, under dev->lock */
+	struct dev_pagemap pgmap;	/* coherent memory */
+	struct page *page0;
+	struct miscdevice misc;
+};
+
+static inline struct dmo_dev *kdm_dev_of(struct dmo_device *core)
+{
+	return container_of(core, struct dmo_dev, core);
+}
+
+/* True where the CPU reaches the device's memory by itself. */
+static inline bool kdm_coherent(const struct dmo_device *core)
+{
+	return container_of(core, struct dmo_dev, core)->page0;
+}
+
+/* The device of that number with a reference, or NULL. */
+struct dmo_dev *kdm_dev_get(u32 number);
+void kdm_dev_put(struct dmo_dev *dev);
+/* One more than the highest number in use. */
+u32 kdm_dev_count(void);
+/* Numbers and names for stored advice. */
+int kdm_dev_number(const char *name);
+void kdm_dev_describe(struct dmo_dev *dev, struct dmo_device_info *info);
+void kdm_devices_fini(void);
+
+/* node.c: /dev/dmo/NAME and its files in sysfs */
+int kdm_node_add(struct dmo_dev *dev);
+void kdm_node_remove(struct dmo_dev *dev);
+
+/* ---- memory.c: the core's memory ----------------------------------------------------------------------- */
+
+extern const struct dmo_mem kdm_mem;
+
+/* ---- objects -------------------------------------------------------------------------------------------- */
+
+struct kdm_obj {
+	struct inode *inode;		/* on the module's own filesystem; i_private points back */
+	struct inode *backing_inode;
+	struct file *ro, *rw;		/* the backing file; rw NULL: nobody brought a writable one */
+	const struct file_operations *backing_fops;
+	const struct vm_operations_struct *backing_vm_ops;	/* set by the first mmap */
+	bool fresh;			/* nobody else has the backing file: content dies with the object */
+	bool tracked;			/* a device has (had) to do with it */
+	bool barrier;			/* a truncate or punch is under way: no block moves */
+	atomic_t direct;		/* reads and writes that went past residency */
+	atomic_t users;			/* open files, mappings of both kinds */
+	struct mutex lock;
+	wait_queue_head_t wait;		/* a block was released, I/O ended, the barrier fell */
+	struct dmo_object core;
+	u32 mappings;			/* of devices */
+	errseq_t wb_err;
+	struct hlist_node hash;
+	struct delayed_work retry;	/* of an end that could not be written back */
+	struct rcu_head rcu;
+};
+
+struct kdm_file {
+	struct kdm_obj *obj;
+	bool reads, writes;
+	errseq_t wb_seen;
+	u64 key;			/* 0: none yet */
+	struct hlist_node key_node;
+	struct mutex lock;
+	struct list_head pins;
+	struct list_head moves;		/* asynchronous migrations */
+	u64 last_cookie;
+	wait_queue_head_t wait;
+	refcount_t refs;
+};
+
+extern const struct file_operations kdm_object_fops;
+extern const struct inode_operations kdm_object_iops;
+
+static inline struct kdm_obj *kdm_obj_of(struct dmo_object *core)
+{
+	return container_of(core, struct kdm_obj, core);
+}
+
+static inline struct kdm_obj *kdm_inode_obj(struct inode *inode)
+{
+	return inode->i_private;
+}
+
+/* The kdm_file of an open object, NULL where file is none. */
+struct kdm_file *kdm_file_of(struct file *file);
+void kdm_file_put(struct kdm_file *f);
+
+int kdm_fs_init(void);
+void kdm_fs_fini(void);
+/*
+ * The object over backing, made where there is none, as a new open file with flags. fresh: the backing file is the
+ * caller's alone and becomes the object's.
+ */
+struct file *kdm_object_open(struct file *backing, bool fresh, int flags);
+/* The live object over a backing inode, without a reference: the caller's open file keeps it. */
+struct kdm_obj *kdm_obj_lookup(struct inode *backing);
+void kdm_obj_get(struct kdm_obj *obj);
+/* Drops a use. The last one writes back what devices hold and ends the object, now or (may not sleep long) later. */
+void kdm_obj_put(struct kdm_obj *obj);
+void kdm_obj_put_later(struct kdm_obj *obj);
+/* A device gets to do with the object; no lock held. */
+void kdm_obj_track(struct kdm_obj *obj);
+/* Calls visit for each object, with a use each and no lock held. */
+void kdm_for_each_obj(void (*visit)(struct kdm_obj *obj, void *arg), void *arg);
+/* Reads the backing file's size anew; obj->lock. */
+void kdm_obj_refresh(struct kdm_obj *obj);
+/* create.c: reserves a descriptor, req->fd, for *file; the caller installs it or gives both back. */
+int kdm_create(struct dmo_object_create *req, struct file **file);
+
+/* ---- blocks ------------------------------------------------------------------------------------------------- */
+
+/* Sleeps until cond, which is looked at under obj->lock; drops the lock meanwhile. -EINTR: killed. */
+#define kdm_obj_wait(obj, cond) ({ \
+	int err_ = 0; \
+	DEFINE_WAIT(wait_); \
+	for (;;) { \
+		prepare_to_wait(&(obj)->wait, &wait_, TASK_KILLABLE); \
+		if (cond) \
+			break; \
+		if (fatal_signal_pending(current)) { \
+			err_ = -EINTR; \
+			break; \
+		} \
+		mutex_unlock(&(obj)->lock); \
+		schedule(); \
+		mutex_lock(&(obj)->lock); \
+	} \
+	finish_wait(&(obj)->wait, &wait_); \
+	err_; })
+
+/* The same for those who must come to an end. */
+#define kdm_obj_wait_sure(obj, cond) do { \
+	DEFINE_WAIT(wait_); \
+	for (;;) { \
+		prepare_to_wait(&(obj)->wait, &wait_, TASK_UNINTERRUPTIBLE); \
+		if (cond) \
+			break; \
+		mutex_unlock(&(obj)->lock); \
+		schedule(); \
+		mutex_lock(&(obj)->lock); \
+	} \
+	finish_wait(&(obj)->wait, &wait_); \
+} while (0)
+
+static inline u64 kdm_block_of(u64 offset)
+{
+	return offset >> DMO_BLOCK_SHIFT;
+}
+
+static inline pgoff_t kdm_block_pgoff(const struct dmo_block *b)
+{
+	return b->index * DMO_BLOCK_PAGES;
+}
+
+/* What of pages [first, last] of an object lies in block index. */
+static inline void kdm_cut(u64 index, u64 first, u64 last, unsigned int *from, unsigned int *count)
+{
+	u64 base = index * DMO_BLOCK_PAGES, end = base + DMO_BLOCK_PAGES - 1;
+
+	*from = first > base ? first - base : 0;
+	*count = (last < end ? last : end) - base - *from + 1;
+}
+
+/* Walks bits: runs (first, n) of set ones. */
+#define KDM_FOR_EACH_RUN(bits, first, n) \
+	for (unsigned int at_ = 0; \
+	     ((n) = dmo_bits_run(bits, at_, DMO_BITS, true, &(first))); at_ = (first) + (n))
+
+/* ---- move.c ----------------------------------------------------------------------------------------------------- */
+
+struct kdm_access {
+	struct kdm_obj *obj;
+	struct dmo_dev *dev;
+	struct dmo_as *as;		/* whose fault it is: only its page table is filled; NULL: every one of dev */
+	u64 page;			/* of the object */
+	u64 bytes;			/* how far the command goes on; a hint */
+	bool write;
+	bool whole;			/* prefetch, pin: all pages of [first, first + count) of the block are owed */
+	bool pin;			/* adds a pin to the copy */
+	unsigned int first, count;	/* whole: pages of the block */
+	unsigned int waited;		/* private: for copies in use */
+};
+
+/* Makes the page (or range) accessible. 0, or -EFAULT, -EIO, -EBUSY, -ENOMEM, -ENOSPC, -ENODEV, -EINTR, ... */
+int kdm_access(struct kdm_access *a);
+/* Claims block index, waiting for whoever has it; obj->lock held. -EINTR, -ENOMEM. */
+int kdm_claim(struct kdm_obj *obj, u64 index, struct dmo_block **block);
+/* The same, then MOVING. */
+int kdm_claim_moving(struct kdm_obj *obj, u64 index, struct dmo_block **block);
+/* Ends the claim (or move) and wakes who waits; obj->lock held. */
+void kdm_unclaim(struct dmo_block *b);
+/* Frees a copy without valid pages that nobody pinned; obj->lock held. */
+void kdm_drop_empty(struct dmo_block *b, struct dmo_dev *dev);
+
+/* ---- revoke.c ------------------------------------------------------------------------------------------------------ */
+
+/*
+ * Takes pages of a MOVING block back from the CPU. host: an array of DMO_BLOCK_PAGES that receives a reference to each
+ * host page that is in the page cache, NULL where none is. -EBUSY: a page is pinned by direct I/O or the like.
+ */
+int kdm_revoke(struct kdm_obj *obj, struct dmo_block *b, const u64 *pages, struct page **host);
+void kdm_put_pages(struct page **host, unsigned int n);
+/* Unmaps a MOVING block from the CPU. -EBUSY: pages of the (coherent) copy stay in use. */
+int kdm_unmap_copy(struct kdm_obj *obj, struct dmo_copy *c, unsigned int first, unsigned int count);
+
+/* ---- copy.c --------------------------------------------------------------------------------------------------------- */
+
+/* Between the copy's pages [page, page + n) and host pages. Waits. No lock held. */
+int kdm_copy_pages(struct dmo_copy *c, enum dmo_copy_dir dir, unsigned int page, struct page **host,
+		   unsigned int n);
+/* From another device's copy of the same block. */
+int kdm_copy_across(struct dmo_copy *to, struct dmo_copy *from, unsigned int page, unsigned int n);
+/* Bytes within one page of a coherent copy; the run is looked up under obj->lock by the caller. */
+void *kdm_copy_address(struct dmo_copy *c, unsigned int page);
+int kdm_alloc_pages(struct page **pages, unsigned int n);
+void kdm_free_pages(struct page **pages, unsigned int n);
+/* Whole pages between the backing file and host pages; reads past the end give zeros, writes end there. */
+int kdm_backing_read(struct kdm_obj *obj, u64 page, struct page **host, unsigned int n);
+int kdm_backing_write(struct kdm_obj *obj, u64 page, struct page **host, unsigned int n);
+
+/* ---- evict.c ----------------------------------------------------------------------------------------------------------- */
+
+int kdm_make_room(struct dmo_dev *dev, u64 frames);
+/* Evicts pages of block index from dev (every device where NULL). 0 also where nothing was; -EBUSY: pinned. */
+int kdm_evict_pages(struct kdm_obj *obj, struct dmo_dev *dev, u64 index, unsigned int first,
+		    unsigned int count);
+/* Evicts all of it from dev, or from every device: the first error, the rest tried all the same. */
+int kdm_evict_all(struct kdm_obj *obj, struct dmo_dev *dev);
+/* Writes back what is dirty in [offset, last]. */
+int kdm_clean_range(struct kdm_obj *obj, u64 offset, u64 last);
+void kdm_copy_touch(struct dmo_copy *c);
+void kdm_copy_freed(struct dmo_copy *c);	/* frees it; obj->lock */
+int kdm_evictor_start(struct dmo_dev *dev);
+void kdm_evictor_stop(struct dmo_dev *dev);
+void kdm_evictor_wake(struct dmo_dev *dev);
+
+/* ---- release.c ---------------------------------------------------------------------------------------------------------- */
+
+/* All under obj->lock; as the engine's functions of these names. */
+void kdm_release_pages(struct dmo_block *b, const u64 *bits);
+void kdm_wprotect_pages(struct dmo_block *b, const u64 *bits);
+void kdm_release_mapping(struct dmo_block *b, struct dmo_mapping *m, unsigned int first, unsigned int count);
+bool kdm_block_accessed(struct dmo_block *b, struct dmo_dev *dev);
+int kdm_enter_pages(struct dmo_block *b, struct dmo_dev *dev, struct dmo_as *as, struct dmo_copy *copy,
+		    unsigned int first, unsigned int count, u32 prot);
+
+/* ---- sync.c ---------------------------------------------------------------------------------------------------------------- */
+
+int kdm_fsync(struct file *file, loff_t start, loff_t end, int datasync);
+long kdm_fallocate(struct kdm_obj *obj, int mode, loff_t offset, loff_t len);
+int kdm_truncate(struct kdm_obj *obj, loff_t size);
+/* Makes the backing file longer; nothing that a device holds changes. */
+int kdm_extend(struct kdm_obj *obj, loff_t size);
+loff_t kdm_llseek(struct file *file, loff_t offset, int whence);
+/* Drops every copy, unwritten; the content is dead. */
+void kdm_discard(struct kdm_obj *obj);
+
+/* ---- io.c, mmap.c, cpu.c ---------------------------------------------------------------------------------------------------- */
+
+ssize_t kdm_read_iter(struct kiocb *iocb, struct iov_iter *to);
+ssize_t kdm_write_iter(struct kiocb *iocb, struct iov_iter *from);
+int kdm_mmap(struct file *file, struct vm_area_struct *vma);
+vm_fault_t kdm_cpu_fault(struct vm_fault *vmf);
+vm_fault_t kdm_cpu_mkwrite(struct vm_fault *vmf);
+vm_fault_t kdm_cpu_map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end);
+
+/* ---- contexts ------------------------------------------------------------------------------------------------------------------ */
+
+struct dmo_as {
+	struct dmo_dev *dev;
+	struct list_head link;		/* in dev->spaces, under dev->lock */
+	void *pt;			/* the driver's; NULL once the device is gone */
+	struct mutex lock;
+	struct dmo_space space;
+	u64 dying_first, dying_last;	/* addresses being unmapped; first > last: none. Under as->lock; read under
+					 * obj->lock of any mapped object */
+	spinlock_t out_lock;
+	wait_queue_head_t wait;
+	struct list_head out;		/* completions */
+	unsigned int outstanding;
+	bool closing;
+};
+
+int kdm_as_open(struct inode *inode, struct file *file);
+int kdm_as_release(struct inode *inode, struct file *file);
+ssize_t kdm_as_read(struct file *file, char __user *buf, size_t length, loff_t *pos);
+ssize_t kdm_as_write(struct file *file, const char __user *buf, size_t length, loff_t *pos);
+__poll_t kdm_as_poll(struct file *file, poll_table *wait);
+/* The device is going: ends what runs in the context. */
+void kdm_as_end(struct dmo_as *as);
+/* One of its contexts that has not ended, with the right to end it; NULL. */
+struct dmo_as *kdm_as_first(struct dmo_dev *dev);
+
+extern const struct dmo_space_ops kdm_space_ops;
+int kdm_as_map(struct dmo_as *as, struct dmo_map *req);
+int kdm_as_unmap(struct dmo_as *as, struct dmo_unmap *req);
+int kdm_as_mirror(struct dmo_as *as, const struct dmo_mirror *req);
+/* Unmaps everything for good, and returns the page table, which is the context's no more. */
+void *kdm_as_unmap_all(struct dmo_as *as);
+int kdm_as_fault(struct dmo_as *as, u64 va, u64 bytes, bool write);
+
+/* ---- requests -------------------------------------------------------------------------------------------------------------------- */
+
+long kdm_object_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+long kdm_as_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+long kdm_control_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+int kdm_key_make(struct kdm_file *f, u64 *key);
+void kdm_key_drop(struct kdm_file *f);
+/* The object of a key (or, with DMO_MAP_FD, of a file descriptor), with a use; NULL. */
+struct kdm_obj *kdm_key_find(u64 key, bool *reads, bool *writes);
+struct kdm_obj *kdm_fd_find(u64 fd, bool *reads, bool *writes);
+int kdm_advise(struct kdm_file *f, const struct dmo_advise *adv);
+int kdm_fadvise(struct file *file, loff_t offset, loff_t len, int advice);
+/* Reads stored advice; once, when the object begins, before anybody sees it. */
+void kdm_advice_load(struct kdm_obj *obj);
+/* Does advice outlive the object? */
+bool kdm_stores_advice(const struct kdm_obj *obj);
+int kdm_migrate(struct kdm_file *f, struct dmo_migrate *m);
+int kdm_migrate_async(struct kdm_file *f, struct dmo_migrate *m);
+int kdm_migrate_wait(struct kdm_file *f, struct dmo_wait *w);
+void kdm_migrate_forget(struct kdm_file *f);
+bool kdm_migrate_over(struct kdm_file *f);
+int kdm_query(struct kdm_file *f, struct dmo_query *q);
+int kdm_pin(struct kdm_file *f, struct dmo_pin *pin);
+int kdm_unpin(struct kdm_file *f, u64 id);
+void kdm_unpin_all(struct kdm_file *f);
+
+#endif

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * main.c - dmo.ko: device memory objects as files, in the kernel
+ *
+ * /dev/dmo/control makes objects and tells about devices; /dev/dmo/NAME opens a context on a device.
+ */
+#include "internal.h"
+
+#include <linux/module.h>
+
+struct workqueue_struct *kdm_wq;
+
+static const struct file_operations control_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = kdm_control_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.llseek = noop_llseek,
+};
+
+static struct miscdevice control = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "dmo-control",
+	.nodename = "dmo/control",
+	.mode = 0666,
+	.fops = &control_fops,
+};
+
+static int __init dmo_init(void)
+{
+	int err;
+
+	kdm_wq = alloc_workqueue("dmo", WQ_UNBOUND, 0);
+	if (!kdm_wq)
+		return -ENOMEM;
+	err = kdm_fs_init();
+	if (err)
+		goto out_wq;
+	err = misc_register(&control);
+	if (err)
+		goto out_fs;
+	return 0;
+
+out_fs:
+	kdm_fs_fini();
+out_wq:
+	destroy_workqueue(kdm_wq);
+	return err;
+}
+
+static void __exit dmo_exit(void)
+{
+	misc_deregister(&control);
+	kdm_fs_fini();
+	destroy_workqueue(kdm_wq);
+}
+
+module_init(dmo_init);
+module_exit(dmo_exit);
+MODULE_DESCRIPTION("Device memory objects as files");
+MODULE_LICENSE("GPL");

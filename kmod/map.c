@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * map.c - what is mapped where in a context
+ *
+ * A mapping is a use of its object. Its translations are entered by faults (move.c) and taken away in space_gone, under
+ * obj->lock. Between that and the mapping's leaving the reverse map a fault might enter one again: so a range that is
+ * going is noted in the context (dying_*), and enter_mapping passes it over.
+ */
+#include "internal.h"
+
+/* ---- the space's callbacks ---------------------------------------------------------------------------------- */
+
+static void space_lock(void *object)
+{
+	mutex_lock(&((struct kdm_obj *)object)->lock);
+}
+
+static void space_unlock(void *object)
+{
+	mutex_unlock(&((struct kdm_obj *)object)->lock);
+}
+
+static struct dmo_itree *space_rmap(void *object)
+{
+	return &((struct kdm_obj *)object)->core.rmap;
+}
+
+static void space_get(struct dmo_mapping *m)
+{
+	kdm_obj_get(m->object);
+}
+
+static void space_put(struct dmo_mapping *m)
+{
+	kdm_obj_put_later(m->object);
+}
+
+/* The translations of [va, va + length), a piece of m, go; what the device wrote through them is booked. */
+static void space_gone(struct dmo_space *s, struct dmo_mapping *m, u64 va, u64 length)
+{
+	struct kdm_obj *obj = m->object;
+	u64 offset = dmo_mapping_offset_of(m, va), first = offset >> DMO_PAGE_SHIFT;
+	u64 last = (offset + length - 1) >> DMO_PAGE_SHIFT;
+	struct dmo_block *b;
+
+	mutex_lock(&obj->lock);
+	for (u64 i = first / DMO_BLOCK_PAGES; (b = dmo_radix_next(&obj->core.blocks, &i)); i++) {
+		unsigned int from, count;
+
+		if (i > last / DMO_BLOCK_PAGES)
+			break;
+		kdm_cut(i, first, last, &from, &count);
+		b->users++;
+		if (!dmo_block_open(b))
+			kdm_release_mapping(b, m, from, count);
+		dmo_block_put(b);
+	}
+	mutex_unlock(&obj->lock);
+}
+
+const struct dmo_space_ops kdm_space_ops = {
+	.lock = space_lock, .unlock = space_unlock, .rmap = space_rmap,
+	.get = space_get, .put = space_put, .gone = space_gone,
+};
+
+static void set_dying(struct dmo_as *as, u64 va, u64 length)
+{
+	WRITE_ONCE(as->dying_first, va);
+	WRITE_ONCE(as->dying_last, va + length - 1);
+}
+
+static void clear_dying(struct dmo_as *as)
+{
+	WRITE_ONCE(as->dying_last, 0);
+	WRITE_ONCE(as->dying_first, 1);
+}
+
+/* ---- map -------------------------------------------------------------------------------------------------------- */
+
+/* A fixed range that passes the device's addresses. */
+static bool out_of_range(const struct dmo_dev *dev, const struct dmo_map_op *op)
+{
+	return (op->flags & DMO_MAP_FIXED) && (op->va < dev->info.va_start || op->va > dev->info.va_end ||
+					       op->length > dev->info.va_end - op->va);
+}
+
+static int map_object(struct dmo_as *as, struct kdm_obj *obj, const struct dmo_map_op *op, u64 *va)
+{
+	struct dmo_space_request r = { .object = obj, .va = op->va, .length = op->length, .offset = op->offset,
+				       .bits = op->bits, .prot = op->prot, .flags = op->flags };
+	int err;
+
+	if (out_of_range(as->dev, op))
+		return -ERANGE;
+	kdm_obj_track(obj);
+	mutex_lock(&as->lock);
+	if (op->flags & DMO_MAP_REPLACE)
+		set_dying(as, op->va, op->length);
+	err = as->pt ? dmo_space_map(&as->space, &r, va) : -ENODEV;
+	clear_dying(as);
+	mutex_unlock(&as->lock);
+	return err;
+}
+
+static struct kdm_obj *find_object(const struct dmo_map_op *op, bool *reads, bool *writes)
+{
+	if (op->flags & DMO_MAP_FD)
+		return kdm_fd_find(op->key, reads, writes);
+	return kdm_key_find(op->key, reads, writes) ?: ERR_PTR(-ESTALE);
+}
+
+static int map_one(struct dmo_as *as, struct dmo_map_op *op)
+{
+	struct dmo_map_op plain = *op;
+	struct kdm_obj *obj;
+	bool reads, writes;
+	int err;
+	u64 va;
+
+	plain.flags &= ~DMO_MAP_FD;		/* this home's own */
+	err = dmo_abi_check_map_op(&plain);
+	if (err)
+		return err;
+	obj = find_object(op, &reads, &writes);
+	if (IS_ERR(obj))
+		return PTR_ERR(obj);
+	if (((op->prot & DMO_PROT_WRITE) && !writes) || ((op->prot & DMO_PROT_READ) && !reads))
+		err = -EACCES;
+	if (!err)
+		err = map_object(as, obj, &plain, &va);
+	if (!err)
+		op->va = va;
+	kdm_obj_put(obj);
+	return err;
+}
+
+int kdm_as_map(struct dmo_as *as, struct dmo_map *req)
+{
+	int err = 0;
+
+	for (req->done = 0; req->done < req->count; req->done++) {
+		err = map_one(as, &req->ops[req->done]);
+		if (err)
+			break;
+	}
+	return err;
+}
+
+static int unmap_one(struct dmo_as *as, const struct dmo_unmap_op *op)
+{
+	int err = dmo_abi_check_unmap_op(op);
+
+	if (err)
+		return err;
+	mutex_lock(&as->lock);
+	set_dying(as, op->va, op->length);
+	err = dmo_space_unmap(&as->space, op->va, op->length);
+	clear_dying(as);
+	mutex_unlock(&as->lock);
+	return err;
+}
+
+int kdm_as_unmap(struct dmo_as *as, struct dmo_unmap *req)
+{
+	int err = 0;
+
+	for (req->done = 0; req->done < req->count; req->done++) {
+		err = unmap_one(as, &req->ops[req->done]);
+		if (err)
+			break;
+	}
+	return err;
+}
+
+void *kdm_as_unmap_all(struct dmo_as *as)
+{
+	void *pt;
+
+	mutex_lock(&as->lock);
+	set_dying(as, 0, ~0ull);
+	dmo_space_fini(&as->space);
+	pt = as->pt;
+	as->pt = NULL;
+	mutex_unlock(&as->lock);
+	return pt;
+}

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * move.c - the one way in which pages come to a device: faults, prefetches, pins
+ *
+ *      claim --> plan --> memory? --no--> [unclaimed: make room] --+
+ *                 ^          | yes                                  |
+ *                 +----------|--------------------------------------+
+ *                            v
+ *      I/O over --> MOVING: release translations --> [unlocked: revoke, copy] --> commit --> enter --> IDLE
+ *
+ * Unlike the user-space home this one revokes when the block is MOVING already (revoke.c says why that ends at once), so
+ * a plan is made once. A page that the CPU keeps pinned fails the move; where only the demanded page is owed, the move is
+ * tried again with that page alone.
+ *
+ * A failure at any point ends the claim; the state is what it was (invariant 3).
+ */
+#include "internal.h"
+
+#define WAITED_MAX 16		/* times that every copy was busy */
+
+enum { MOVE_AGAIN = 1 };
+
+int kdm_claim(struct kdm_obj *obj, u64 index, struct dmo_block **out)
+{
+	struct dmo_block *b = dmo_block_get(&obj->core, index);
+	int err;
+
+	if (!b)
+		return -ENOMEM;
+	err = kdm_obj_wait(obj, !obj->barrier && dmo_block_claim(b));
+	if (err) {
+		dmo_block_put(b);
+		return err;
+	}
+	err = dmo_block_open(b);
+	if (err) {
+		kdm_unclaim(b);
+		return err;
+	}
+	kdm_obj_refresh(obj);
+	*out = b;
+	return 0;
+}
+
+int kdm_claim_moving(struct kdm_obj *obj, u64 index, struct dmo_block **out)
+{
+	int err = kdm_claim(obj, index, out);
+
+	if (!err)
+		kdm_obj_wait_sure(obj, !obj->barrier && dmo_block_move(*out));
+	return err;
+}
+
+void kdm_unclaim(struct dmo_block *b)
+{
+	struct kdm_obj *obj = kdm_obj_of(b->object);
+
+	dmo_block_release(b);
+	dmo_block_put(b);
+	wake_up_all(&obj->wait);
+}
+
+void kdm_drop_empty(struct dmo_block *b, struct dmo_dev *dev)
+{
+	struct dmo_copy *copy = dmo_block_copy(b, &dev->core);
+
+	if (copy && !copy->pins && !dmo_bits_any(dmo_copy_bits(copy, DMO_VALID)))
+		kdm_copy_freed(copy);
+}
+
+/* Chunks for the window. MOVE_AGAIN: memory has to be made free first. */
+static int reserve(struct kdm_access *a, struct dmo_plan *plan)
+{
+	struct dmo_copy *copy = dmo_block_add_copy(plan->block, &a->dev->core);
+	struct dmo_dev *dev = a->dev;
+	int err;
+
+	if (!copy)
+		return -ENOMEM;
+	mutex_lock(&dev->lock);
+	err = dev->gone ? -ENODEV : dmo_copy_reserve(copy, a->obj->core.mem, plan->first, plan->count);
+	if (!err && dmo_list_empty(&copy->lru)) {
+		dmo_list_append(&dev->core.lru, &copy->lru);
+		copy->accessed = dev->core.clock;
+	}
+	if (dmo_policy_above_high(&dev->core))
+		kdm_evictor_wake(dev);
+	mutex_unlock(&dev->lock);
+	return err == -EAGAIN ? -ENOMEM : err == -ENOMEM ? MOVE_AGAIN : err;
+}
+
+/* Does another device hold some of the pages that are owed, which are to be in one place? */
+static bool held_elsewhere(const struct kdm_access *a, const struct dmo_block *b)
+{
+	struct dmo_attr attr;
+
+	dmo_attrs_get(&a->obj->core.attrs, a->page, &attr, NULL);
+	if (attr.flags & DMO_ATTR_READ_MOSTLY)
+		return false;
+	for (struct dmo_copy *c = b->copies; c; c = c->next)
+		if (c->dev != &a->dev->core && dmo_bits_any_in(dmo_copy_bits(c, DMO_VALID), a->first, a->count))
+			return true;
+	return false;
+}
+
+static void fill_plan(const struct kdm_access *a, struct dmo_block *b, bool narrow, struct dmo_plan *plan)
+{
+	unsigned int page = a->page % DMO_BLOCK_PAGES;
+	struct dmo_window w = { a->first, a->count };
+	struct dmo_attr attr;
+
+	dmo_attrs_get(&a->obj->core.attrs, a->page, &attr, NULL);
+	if (!a->whole)
+		w = dmo_policy_window(b, &a->dev->core, page, a->bytes, &attr);
+	if (narrow)
+		w = (struct dmo_window){ page, 1 };
+	plan->block = b;
+	plan->dev = &a->dev->core;
+	plan->write = a->write || (a->whole && held_elsewhere(a, b));
+	plan->map_write = true;
+	plan->first = w.first;
+	plan->count = w.count;
+	plan->page = page;
+}
+
+/*
+ * Evicts with the block given back: a claimed block is nobody's victim, so those who wait for memory would wait for each
+ * other's. *block is the claimed one again, NULL where that failed.
+ */
+static int make_room(struct kdm_access *a, unsigned int frames, struct dmo_block **block)
+{
+	struct kdm_obj *obj = a->obj;
+	u64 index = (*block)->index;
+	int err, again;
+
+	kdm_drop_empty(*block, a->dev);
+	kdm_unclaim(*block);
+	*block = NULL;
+	mutex_unlock(&obj->lock);
+	err = kdm_make_room(a->dev, frames);
+	mutex_lock(&obj->lock);
+	again = kdm_claim(obj, index, block);
+	return again ? again : err;
+}
+
+/* One plan, with its memory. MOVE_AGAIN after the lock was dropped. */
+static int one_round(struct kdm_access *a, struct dmo_block **block, struct dmo_plan *plan, bool *narrow)
+{
+	int err;
+
+	fill_plan(a, *block, *narrow, plan);
+	err = dmo_plan_access(plan);
+	if (err)
+		return err;
+	if (a->whole && dmo_bits_count(plan->steps[DMO_STEP_MAP]) != plan->count)
+		return dmo_bits_any_in(dmo_block_bits(*block, DMO_LOST), plan->first, plan->count) ? -EIO : -EBUSY;
+	err = reserve(a, plan);
+	if (err != MOVE_AGAIN)
+		return err;
+	err = make_room(a, plan->count, block);
+	if (!*block)
+		return err;
+	if (err == -EBUSY && ++a->waited < WAITED_MAX)
+		return fatal_signal_pending(current) ? -EINTR : MOVE_AGAIN;
+	if (err && !a->whole && !*narrow && err != -ENODEV) {
+		*narrow = true;
+		return MOVE_AGAIN;
+	}
+	return err ? err : MOVE_AGAIN;
+}
+
+/* ---- carrying out ------------------------------------------------------------------------------------------ */
+
+/* Other devices' memory that the CPU reaches: nobody may go on using what a write here makes old. */
+static int unmap_others(struct kdm_access *a, struct dmo_plan *plan)
+{
+	int err = 0;
+
+	for (struct dmo_copy *c = plan->block->copies; c && plan->write && !err; c = c->next)
+		if (c->dev != plan->dev)
+			err = kdm_unmap_copy(a->obj, c, plan->first, plan->count);
+	return err;
+}
+
+/* Host pages that are in the page cache come from there, the rest is read into pages of ours. */
+static int copy_in(struct kdm_access *a, struct dmo_plan *plan, struct page **host)
+{
+	struct dmo_copy *copy = dmo_block_copy(plan->block, plan->dev);
+	const u64 *in = plan->steps[DMO_STEP_COPY_IN];
+	unsigned int first, n;
+	int err = 0;
+
+	KDM_FOR_EACH_RUN(in, first, n) {
+		for (unsigned int i = first, run; i < first + n && !err; i += run) {
+			for (run = 0; i + run < first + n && !host[i + run]; run++)
+				;
+			if (!run) {
+				run = 1;
+				continue;
+			}
+			err = kdm_alloc_pages(host + i, run);
+			if (!err)
+				err = kdm_backing_read(a->obj, kdm_block_pgoff(plan->block) + i, host + i, run);
+		}
+		if (!err)
+			err = kdm_copy_pages(copy, DMO_COPY_IN, first, host + first, n);
+		if (err)
+			break;
+	}
+	return err;
+}
+
+static int copy_device(struct dmo_plan *plan)
+{
+	struct dmo_copy *copy = dmo_block_copy(plan->block, plan->dev);
+	struct dmo_step s;
+	int err = 0;
+
+	for (unsigned int at = 0; !err && dmo_plan_next(plan, DMO_STEP_COPY_DEVICE, &at, &s);)
+		err = kdm_copy_across(copy, s.from, s.first, s.count);
+	return err;
+}
+
+/* The block is MOVING, no lock is held. */
+static int revoke_and_copy(struct kdm_access *a, struct dmo_plan *plan)
+{
+	struct page **host = kvcalloc(DMO_BLOCK_PAGES, sizeof(*host), GFP_KERNEL);
+	u64 settle[DMO_BITS_WORDS];
+	int err;
+
+	if (!host)
+		return -ENOMEM;
+	dmo_bits_or(settle, plan->steps[DMO_STEP_REVOKE], plan->steps[DMO_STEP_COPY_IN]);
+	err = kdm_revoke(a->obj, plan->block, settle, host);
+	if (!err)
+		err = unmap_others(a, plan);
+	if (!err)
+		err = copy_device(plan);
+	if (!err)
+		err = copy_in(a, plan, host);
+	kdm_put_pages(host, DMO_BLOCK_PAGES);
+	kvfree(host);
+	return err;
+}
+
+static int enter_steps(struct kdm_access *a, struct dmo_plan *plan, struct dmo_copy *copy)
+{
+	struct dmo_step s;
+	int err = 0;
+
+	for (unsigned int at = 0; !err && dmo_plan_next(plan, DMO_STEP_MAP, &at, &s);)
+		err = kdm_enter_pages(plan->block, a->dev, a->as, copy, s.first, s.count, DMO_PROT_READ);
+	for (unsigned int at = 0; !err && dmo_plan_next(plan, DMO_STEP_MAP_WRITE, &at, &s);)
+		err = kdm_enter_pages(plan->block, a->dev, a->as, copy, s.first, s.count,
+				      DMO_PROT_READ | DMO_PROT_WRITE);
+	return err;
+}
+
+static void set_not_cpu(struct dmo_plan *plan)
+{
+	unsigned int first, n;
+
+	KDM_FOR_EACH_RUN(plan->steps[DMO_STEP_REVOKE], first, n)
+		dmo_block_set_cpu(plan->block, first, n, false);
+}
+
+static bool has_work(const struct dmo_plan *plan)
+{
+	return dmo_plan_has(plan, DMO_STEP_REVOKE) || dmo_plan_has(plan, DMO_STEP_COPY_IN) ||
+	       dmo_plan_has(plan, DMO_STEP_COPY_DEVICE) || plan->write;
+}
+
+/* The block is MOVING and the lock held: translations go, bytes come, state changes. */
+static int carry_out(struct kdm_access *a, struct dmo_plan *plan)
+{
+	struct kdm_obj *obj = a->obj;
+	struct dmo_copy *copy;
+	int err = 0;
+
+	kdm_release_pages(plan->block, plan->steps[DMO_STEP_RELEASE]);
+	kdm_wprotect_pages(plan->block, plan->steps[DMO_STEP_WPROTECT]);
+	dmo_plan_copies(plan);
+	if (has_work(plan)) {
+		mutex_unlock(&obj->lock);
+		err = revoke_and_copy(a, plan);
+		mutex_lock(&obj->lock);
+		atomic64_inc(&a->dev->stats.migrations);
+	}
+	if (err)
+		return err;
+	set_not_cpu(plan);
+	dmo_plan_commit(plan);
+	copy = dmo_block_copy(plan->block, plan->dev);
+	kdm_copy_touch(copy);
+	copy->owed = a->whole;
+	err = a->dev->info.va_end ? enter_steps(a, plan, copy) : 0;
+	if (!err && a->pin)
+		copy->pins++;
+	return err;
+}
+
+/* The reserved window may have lost its memory to a truncate meanwhile. */
+static bool still_reserved(const struct dmo_plan *plan)
+{
+	struct dmo_copy *copy = dmo_block_copy(plan->block, plan->dev);
+
+	return copy && !dmo_copy_missing(copy, plan->first, plan->count);
+}
+
+static int move_once(struct kdm_access *a, struct dmo_block **b, bool *narrow)
+{
+	struct kdm_obj *obj = a->obj;
+	struct dmo_plan plan;
+	int err;
+
+	do {
+		err = one_round(a, b, &plan, narrow);
+	} while (err == MOVE_AGAIN);
+	if (err)
+		return err;
+	kdm_obj_wait_sure(obj, !obj->barrier && dmo_block_move(*b));
+	kdm_obj_refresh(obj);
+	err = dmo_plan_access(&plan);	/* what it found may have changed, the window not */
+	if (err)
+		return err;
+	return still_reserved(&plan) ? carry_out(a, &plan) : MOVE_AGAIN;
+}
+
+int kdm_access(struct kdm_access *a)
+{
+	struct kdm_obj *obj = a->obj;
+	struct dmo_block *b = NULL;
+	bool narrow = false;
+	int err;
+
+	mutex_lock(&obj->lock);
+	for (;;) {
+		err = kdm_claim(obj, a->page / DMO_BLOCK_PAGES, &b);
+		if (!err)
+			err = move_once(a, &b, &narrow);
+		if (b) {
+			kdm_drop_empty(b, a->dev);
+			kdm_unclaim(b);
+			b = NULL;
+		}
+		if (err == -EBUSY && !a->whole && !narrow)
+			narrow = true;
+		else if (err != MOVE_AGAIN)
+			break;
+	}
+	mutex_unlock(&obj->lock);
+	return err;
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * pin.c - leases on residency, held by an open file
+ *
+ * A pin makes its range resident and counts in each block's copy, which is then neither evicted nor moved. It is charged
+ * to the user's locked memory (RLIMIT_MEMLOCK); who may lock without limit (CAP_IPC_LOCK) may pin without one. A pin keeps
+ * the device's driver.
+ *
+ * Locks: obj->lock for the copies' counts, file->lock for the file's list.
+ */
+#include "internal.h"
+
+#include <linux/module.h>
+#include <linux/sched/user.h>
+#include <linux/sched/signal.h>
+
+struct pin {
+	struct list_head link;
+	struct dmo_dev *dev;
+	u64 id, first, last;		/* pages, last included */
+	struct user_struct *user;
+};
+
+static atomic64_t last_id;
+
+/* ---- what a user may ------------------------------------------------------------------------------------------ */
+
+static int charge(struct user_struct *user, u64 pages)
+{
+	u64 limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT, now = atomic_long_add_return(pages, &user->locked_vm);
+
+	if (rlimit(RLIMIT_MEMLOCK) == RLIM_INFINITY || now <= limit || capable(CAP_IPC_LOCK))
+		return 0;
+	atomic_long_sub(pages, &user->locked_vm);
+	return -EDQUOT;
+}
+
+static u64 pages_of(const struct pin *pin)
+{
+	return pin->last - pin->first + 1;
+}
+
+/* ---- pins ------------------------------------------------------------------------------------------------------- */
+
+static int pin_block(struct kdm_obj *obj, struct pin *pin, u64 index)
+{
+	struct kdm_access a = { .obj = obj, .dev = pin->dev, .whole = true, .pin = true };
+
+	kdm_cut(index, pin->first, pin->last, &a.first, &a.count);
+	a.page = index * DMO_BLOCK_PAGES + a.first;
+	return kdm_access(&a);
+}
+
+static void unpin_block(struct kdm_obj *obj, struct dmo_dev *dev, u64 index)
+{
+	struct dmo_block *b;
+	struct dmo_copy *c;
+
+	mutex_lock(&obj->lock);
+	b = dmo_block_find(&obj->core, index);
+	c = b ? dmo_block_copy(b, &dev->core) : NULL;
+	if (c && c->pins)
+		c->pins--;
+	if (c && b->state == DMO_BLOCK_IDLE && !b->io) {	/* it may have kept the memory of a truncated range */
+		b->users++;
+		kdm_drop_empty(b, dev);
+		dmo_block_put(b);
+	}
+	mutex_unlock(&obj->lock);
+}
+
+static void unpin_blocks(struct kdm_obj *obj, struct pin *pin, u64 end)
+{
+	for (u64 i = pin->first / DMO_BLOCK_PAGES; i < end; i++)
+		unpin_block(obj, pin->dev, i);
+}
+
+static int pin_blocks(struct kdm_obj *obj, struct pin *pin)
+{
+	int err = 0;
+	u64 i;
+
+	for (i = pin->first / DMO_BLOCK_PAGES; i <= pin->last / DMO_BLOCK_PAGES && !err; i++)
+		err = pin_block(obj, pin, i);
+	if (err)
+		unpin_blocks(obj, pin, i - 1);
+	return err;
+}
+
+/* A pin covers what the object has, and what the device can hold. */
+static int check_range(struct kdm_obj *obj, struct dmo_dev *dev, const struct dmo_pin *req)
+{
+	u64 pages, limit;
+
+	mutex_lock(&obj->lock);
+	kdm_obj_refresh(obj);
+	pages = (obj->core.size + DMO_PAGE_SIZE - 1) >> DMO_PAGE_SHIFT;
+	mutex_unlock(&obj->lock);
+	if ((req->offset + req->length) >> DMO_PAGE_SHIFT > pages)
+		return -EINVAL;
+	mutex_lock(&dev->lock);
+	limit = dev->core.limit;
+	mutex_unlock(&dev->lock);
+	return req->length >> DMO_PAGE_SHIFT > limit ? -ENOSPC : 0;
+}
+
+static int pin_range(struct kdm_obj *obj, struct pin *pin)
+{
+	int err = charge(pin->user, pages_of(pin));
+
+	if (err)
+		return err;
+	kdm_obj_track(obj);
+	err = pin_blocks(obj, pin);
+	if (err)
+		atomic_long_sub(pages_of(pin), &pin->user->locked_vm);
+	return err;
+}
+
+static struct pin *new_pin(struct dmo_dev *dev, const struct dmo_pin *req)
+{
+	struct pin *pin = kzalloc(sizeof(*pin), GFP_KERNEL);
+
+	if (!pin)
+		return NULL;
+	pin->dev = dev;
+	pin->first = req->offset >> DMO_PAGE_SHIFT;
+	pin->last = pin->first + (req->length >> DMO_PAGE_SHIFT) - 1;
+	pin->user = get_uid(current_user());
+	return pin;
+}
+
+static void free_pin(struct pin *pin)
+{
+	free_uid(pin->user);
+	module_put(pin->dev->ops->owner);
+	kdm_dev_put(pin->dev);
+	kfree(pin);
+}
+
+/* With a reference of the device and of its driver. */
+static struct dmo_dev *get_pinnable(u32 number)
+{
+	struct dmo_dev *dev = kdm_dev_get(number);
+
+	if (dev && !try_module_get(dev->ops->owner)) {
+		kdm_dev_put(dev);
+		dev = NULL;
+	}
+	return dev;
+}
+
+int kdm_pin(struct kdm_file *f, struct dmo_pin *req)
+{
+	struct dmo_dev *dev = f->reads ? get_pinnable(req->device) : NULL;
+	struct pin *pin;
+	int err;
+
+	if (!dev)
+		return f->reads ? -ENODEV : -EACCES;
+	pin = new_pin(dev, req);
+	if (!pin) {
+		module_put(dev->ops->owner);
+		kdm_dev_put(dev);
+		return -ENOMEM;
+	}
+	err = check_range(f->obj, dev, req);
+	if (!err)
+		err = pin_range(f->obj, pin);
+	if (err) {
+		free_pin(pin);
+		return err;
+	}
+	req->id = pin->id = atomic64_inc_return(&last_id);
+	mutex_lock(&f->lock);
+	list_add(&pin->link, &f->pins);
+	mutex_unlock(&f->lock);
+	return 0;
+}
+
+static void end_pin(struct kdm_file *f, struct pin *pin)
+{
+	unpin_blocks(f->obj, pin, pin->last / DMO_BLOCK_PAGES + 1);
+	atomic_long_sub(pages_of(pin), &pin->user->locked_vm);
+	free_pin(pin);
+}
+
+int kdm_unpin(struct kdm_file *f, u64 id)
+{
+	struct pin *pin, *found = NULL;
+
+	mutex_lock(&f->lock);
+	list_for_each_entry(pin, &f->pins, link) {
+		if (pin->id != id)
+			continue;
+		found = pin;
+		list_del(&pin->link);
+		break;
+	}
+	mutex_unlock(&f->lock);
+	if (!found)
+		return -ENOENT;
+	end_pin(f, found);
+	return 0;
+}
+
+void kdm_unpin_all(struct kdm_file *f)
+{
+	struct pin *pin, *next;
+
+	list_for_each_entry_safe(pin, next, &f->pins, link)
+		end_pin(f, pin);
+}
