@@ -83,7 +83,7 @@ LIMIT(low, low);
 
 /* ---- statistics ---------------------------------------------------------------------------------------------- */
 
-static ssize_t current_show(struct device *d, struct device_attribute *a, char *buf)
+static ssize_t used_show(struct device *d, struct device_attribute *a, char *buf)
 {
 	return sysfs_emit(buf, "%llu\n", READ_ONCE(to_dev(d)->core.used) << DMO_PAGE_SHIFT);
 }
@@ -125,13 +125,15 @@ static ssize_t events_show(struct device *d, struct device_attribute *a, char *b
 			  atomic64_read(&s->event_oom));
 }
 
-static struct device_attribute dev_attr_current_ = __ATTR(current, 0444, current_show, NULL);
+static struct device_attribute dev_attr_used = {	/* "current" is a macro of the kernel's */
+	.attr = { .name = "current", .mode = 0444 }, .show = used_show,
+};
 static DEVICE_ATTR_RO(peak);
 static DEVICE_ATTR_RO(stat);
 static DEVICE_ATTR_RO(events);
 
 static struct attribute *memory_attrs[] = {
-	&dev_attr_max.attr, &dev_attr_high.attr, &dev_attr_low.attr, &dev_attr_current_.attr,
+	&dev_attr_max.attr, &dev_attr_high.attr, &dev_attr_low.attr, &dev_attr_used.attr,
 	&dev_attr_peak.attr, &dev_attr_stat.attr, &dev_attr_events.attr, NULL
 };
 
