@@ -28,7 +28,7 @@ while read -r call; do
 done <"$tmp/calls"
 
 # Requests, each in the index and in a page of its own.
-sed -n 's/^#define \(DMO_IOC_[A-Z]*\)[[:space:]]*_IO[RW]*(.*/\1/p; s/^#define \(DMO_IOC_[A-Z]*\)(n) .*/\1/p' \
+sed -n 's/^#define \(DMO_IOC_[A-Z_]*\)[[:space:]]*_IO[RW]*(.*/\1/p; s/^#define \(DMO_IOC_[A-Z]*\)(n) .*/\1/p' \
 	"$top/include/dmo/ioctl.h" | sort -u >"$tmp/requests"
 [ "$(wc -l <"$tmp/requests")" -gt 12 ] || missing "most requests of ioctl.h: the reader of this test has lost them"
 while read -r request; do
@@ -38,7 +38,7 @@ while read -r request; do
 done <"$tmp/requests"
 
 # Every other name in the ABI that begins with DMO_ and is meant for users.
-grep -o -w 'DMO_\(OP\|CMD\|ADV\|ATTR\|CAP\|MEM\|DEVICE\|EXT\|MIGRATE\|PROT\|MAP\|UNMAP\|QUERY\|HOME\)_[A-Z_]*[A-Z]' \
+grep -o -w 'DMO_\(OP\|CMD\|ADV\|ATTR\|CAP\|MEM\|DEVICE\|EXT\|MIGRATE\|PROT\|MAP\|UNMAP\|QUERY\|HOME\|CREATE\)_[A-Z_]*[A-Z]' \
 	"$top/include/dmo/ioctl.h" | sort -u >"$tmp/names"
 while read -r name; do
 	short=${name#DMO_ADV_}
