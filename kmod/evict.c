@@ -313,6 +313,12 @@ static bool all_pinned(struct dmo_dev *dev)
 	return pinned;
 }
 
+/* The same without the lock, to wait for. */
+static bool seems_to_have_room(struct dmo_dev *dev, u64 frames)
+{
+	return READ_ONCE(dev->core.used) + frames <= READ_ONCE(dev->core.limit);
+}
+
 int kdm_make_room(struct dmo_dev *dev, u64 frames)
 {
 	unsigned int waits = 0, failures = 0;
@@ -333,7 +339,8 @@ int kdm_make_room(struct dmo_dev *dev, u64 frames)
 		}
 		if (waits++ == WAITS_MAX)
 			return -EBUSY;
-		wait_event_killable_timeout(dev->wait, has_room(dev, frames), msecs_to_jiffies(WAIT_MS));
+		wait_event_killable_timeout(dev->wait, seems_to_have_room(dev, frames),
+					    msecs_to_jiffies(WAIT_MS));
 	}
 	return 0;
 }

@@ -44,7 +44,7 @@ static struct part cut_part(u64 pos, size_t left)
 static bool begin_direct(struct kdm_obj *obj)
 {
 	atomic_inc(&obj->direct);
-	smp_mb__after_atomic();
+	smp_mb__after_atomic();		/* pairs with the barrier of kdm_obj_track */
 	if (!READ_ONCE(obj->tracked))
 		return true;
 	if (atomic_dec_and_test(&obj->direct))

@@ -36,9 +36,12 @@ static long map_fallocate(struct file *file, int mode, loff_t offset, loff_t len
 	struct kdm_obj *obj = map_obj(file);
 	long err;
 
+	/* the caller holds off a freeze of the backing's filesystem; who waits for a block may not */
+	file_end_write(file);
 	inode_lock(obj->inode);
 	err = kdm_fallocate(obj, mode, offset, len);
 	inode_unlock(obj->inode);
+	file_start_write(file);
 	return err;
 }
 

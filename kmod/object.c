@@ -336,7 +336,7 @@ void kdm_obj_track(struct kdm_obj *obj)
 	mutex_lock(&obj->lock);
 	if (!obj->tracked) {
 		WRITE_ONCE(obj->tracked, true);
-		smp_mb();
+		smp_mb();		/* pairs with the barrier of begin_direct */
 		synchronize_rcu_expedited();
 	}
 	kdm_obj_wait_sure(obj, !atomic_read(&obj->direct));
