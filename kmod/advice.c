@@ -2,7 +2,8 @@
 /*
  * advice.c - advice on ranges: stored with the object, or carried out
  *
- * WILLNEED, DONTNEED and DISCARD are acts. Everything else is an attribute (core/attr.h) that lives as long as the object.
+ * WILLNEED, DONTNEED and DISCARD are acts. Everything else is an attribute (core/attr.h) that lives as
+ * long as the object.
  */
 #include "internal.h"
 

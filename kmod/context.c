@@ -2,8 +2,9 @@
 /*
  * context.c - open contexts: a device address space, commands in, completions out
  *
- * write(2) hands commands to the driver; read(2) takes completions. The context belongs to its open file and to no
- * process. When its device goes it stays open and answers ENODEV; what ran in it completes ECANCELED.
+ * write(2) hands commands to the driver; read(2) takes completions. The context belongs to its open
+ * file and to no process. When its device goes it stays open and answers ENODEV; what ran in it
+ * completes ECANCELED.
  *
  * Locks: as->lock the address space and pt, as->out_lock the completions.
  */
@@ -12,7 +13,7 @@
 #include <linux/module.h>
 #include <linux/uaccess.h>
 
-#define OUTSTANDING_MAX	(1u << 16)	/* commands whose completions have not been read */
+#define OUTSTANDING_MAX	65536u	/* commands whose completions have not been read */
 #define COMMANDS_MAX	256		/* taken from the caller at a time */
 
 struct out {
@@ -20,7 +21,7 @@ struct out {
 	struct dmo_completion completion;
 };
 
-/* ---- opening and the end ----------------------------------------------------------------------------------- */
+/* ---- opening and the end -------------------------------------------------- */
 
 static struct dmo_as *new_as(struct dmo_dev *dev)
 {
@@ -116,7 +117,7 @@ int kdm_as_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* ---- completions ---------------------------------------------------------------------------------------------- */
+/* ---- completions ---------------------------------------------------------- */
 
 void dmo_dev_complete(struct dmo_as *as, const struct dmo_completion *c)
 {
@@ -202,7 +203,7 @@ __poll_t kdm_as_poll(struct file *file, poll_table *wait)
 	return events;
 }
 
-/* ---- commands ---------------------------------------------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------- */
 
 static void refuse(struct dmo_as *as, const struct dmo_command *c, int err)
 {

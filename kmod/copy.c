@@ -2,8 +2,8 @@
 /*
  * copy.c - bytes between device memory, host pages and backing files
  *
- * Where the CPU reaches the memory it copies; else the driver's engine does, and its fence is waited for. Nothing here
- * is called with obj->lock held: the block is MOVING, or has I/O under way.
+ * Where the CPU reaches the memory it copies; else the driver's engine does, and its fence is waited
+ * for. Nothing here is called with obj->lock held: the block is MOVING, or has I/O under way.
  */
 #include "internal.h"
 
@@ -140,7 +140,7 @@ int kdm_copy_across(struct dmo_copy *to, struct dmo_copy *from, unsigned int pag
 	return err;
 }
 
-/* ---- the backing file -------------------------------------------------------------------------------------- */
+/* ---- the backing file ----------------------------------------------------- */
 
 #define VECS_MAX	32
 
@@ -184,7 +184,8 @@ int kdm_backing_read(struct kdm_obj *obj, u64 page, struct page **host, unsigned
 	int err = 0;
 
 	for (unsigned int i = 0; i < n && !err; i += VECS_MAX)
-		err = read_some(obj, (page + i) << PAGE_SHIFT, host + i, min_t(unsigned int, n - i, VECS_MAX));
+		err = read_some(obj, (page + i) << PAGE_SHIFT, host + i,
+				min_t(unsigned int, n - i, VECS_MAX));
 	return err;
 }
 
@@ -212,6 +213,7 @@ int kdm_backing_write(struct kdm_obj *obj, u64 page, struct page **host, unsigne
 	int err = obj->rw ? 0 : -EROFS;
 
 	for (unsigned int i = 0; i < n && !err; i += VECS_MAX)
-		err = write_some(obj, (page + i) << PAGE_SHIFT, host + i, min_t(unsigned int, n - i, VECS_MAX));
+		err = write_some(obj, (page + i) << PAGE_SHIFT, host + i,
+				 min_t(unsigned int, n - i, VECS_MAX));
 	return err;
 }

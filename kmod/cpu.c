@@ -6,12 +6,13 @@
  *
  *	HOST	in the backing file: its own handler finds the page; then, under the folio lock, a second look
  *	DEVICE	in memory that the CPU reaches: mapped there, with its neighbours, under obj->lock
- *	FETCH	newer in memory that the CPU can't reach: the backing's handlers make a page, the device's bytes go into it
+ *	FETCH	newer in memory that the CPU can't reach: the backing's handlers make a page, and the
+ *		device's bytes go into it
  *	WAIT	its block is moving: wait, without the fault's lock where the kernel lets us
  *	LOST	SIGBUS
  *
- * In a mapping whose filesystem has no page_mkwrite a store after the first fault is not seen; there each fault of a
- * shared mapping of a file open for writing counts as a store (may_store).
+ * In a mapping whose filesystem has no page_mkwrite a store after the first fault is not seen; there
+ * each fault of a shared mapping of a file open for writing counts as a store (may_store).
  */
 #include "internal.h"
 
@@ -65,7 +66,8 @@ static enum where look(struct kdm_obj *obj, struct dmo_block *b, unsigned int pa
 }
 
 /* Waits for the block (until it is idle, or only until it is not moving); no lock of ours held. */
-static vm_fault_t wait_block(struct vm_fault *vmf, struct kdm_obj *obj, bool (*busy)(struct kdm_obj *obj, u64 index))
+static vm_fault_t wait_block(struct vm_fault *vmf, struct kdm_obj *obj,
+			     bool (*busy)(struct kdm_obj *obj, u64 index))
 {
 	bool unlock = fault_flag_allow_retry_first(vmf->flags);
 	u64 index = vmf->pgoff / DMO_BLOCK_PAGES;
@@ -84,7 +86,8 @@ static vm_fault_t wait_block(struct vm_fault *vmf, struct kdm_obj *obj, bool (*b
 }
 
 /* The CPU holds the pages from now on; other copies than keep end where it may store into them. */
-static int take(struct dmo_block *b, unsigned int first, unsigned int count, struct dmo_copy *keep, bool store)
+static int take(struct dmo_block *b, unsigned int first, unsigned int count, struct dmo_copy *keep,
+		bool store)
 {
 	u64 release[DMO_BITS_WORDS] = { 0 };
 	int err;
@@ -115,9 +118,12 @@ static vm_fault_t fault_error(int err)
 	return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
 }
 
-/* ---- DEVICE -------------------------------------------------------------------------------------------- */
+/* ---- DEVICE --------------------------------------------------------------- */
 
-/* The page and those round it that can be mapped with it: in the VMA, valid in c alone, not in use by a device. */
+/*
+ * The page and those round it that can be mapped with it: in the VMA, valid in c alone, not in use by a
+ * device.
+ */
 static unsigned int window(struct vm_fault *vmf, struct dmo_block *b, struct dmo_copy *c, unsigned int *first)
 {
 	struct vm_area_struct *vma = vmf->vma;
@@ -150,7 +156,8 @@ static vm_fault_t insert(struct vm_fault *vmf, struct dmo_block *b, struct dmo_c
 			 unsigned int count)
 {
 	struct page **pages = kmalloc_array(count, sizeof(*pages), GFP_NOWAIT | __GFP_NOWARN);
-	unsigned long at = vmf->address - ((vmf->pgoff - kdm_block_pgoff(b) - first) << PAGE_SHIFT), left = count;
+	unsigned int before = vmf->pgoff - kdm_block_pgoff(b) - first;
+	unsigned long at = vmf->address - ((unsigned long)before << PAGE_SHIFT), left = count;
 	int err = -EBUSY;
 
 	if (pages) {
@@ -191,7 +198,7 @@ static vm_fault_t map_device(struct vm_fault *vmf, struct dmo_block *b, struct d
 	return cow ? lend(vmf, frame_page(c, page)) : insert(vmf, b, c, first, count);
 }
 
-/* ---- FETCH ------------------------------------------------------------------------------------------------ */
+/* ---- FETCH ---------------------------------------------------------------- */
 
 /* The filesystem is told that the page will be dirty; it comes back locked, or is gone. */
 static vm_fault_t backing_mkwrite(struct kdm_obj *obj, struct vm_fault *vmf)
@@ -232,7 +239,8 @@ static unsigned int folio_span(struct folio *folio, struct dmo_block *b, unsigne
 }
 
 /* Takes the translations of the folio's pages away and says which are newer on a device. */
-static void newer_pages(struct kdm_obj *obj, struct dmo_block *b, unsigned int first, unsigned int count, u64 *newer)
+static void newer_pages(struct kdm_obj *obj, struct dmo_block *b, unsigned int first, unsigned int count,
+			u64 *newer)
 {
 	u64 pages[DMO_BITS_WORDS] = { 0 };
 
@@ -262,7 +270,8 @@ static int copy_newer(struct dmo_block *b, struct folio *folio, const u64 *newer
 }
 
 /* The folio has the newest bytes: the copies are clean, or end where the CPU may store. */
-static void settle_fetched(struct kdm_obj *obj, struct dmo_block *b, unsigned int first, unsigned int count, bool store)
+static void settle_fetched(struct kdm_obj *obj, struct dmo_block *b, unsigned int first,
+			   unsigned int count, bool store)
 {
 	struct dmo_copy *c, *next;
 
@@ -330,7 +339,7 @@ static vm_fault_t fetch(struct kdm_obj *obj, struct vm_fault *vmf)
 	return ret;
 }
 
-/* ---- HOST ------------------------------------------------------------------------------------------------------ */
+/* ---- HOST ----------------------------------------------------------------- */
 
 /* The folio is locked: HOST only if it still is, for each of its pages. */
 static enum where look_folio(struct kdm_obj *obj, struct dmo_block *b, struct folio *folio)
@@ -390,7 +399,7 @@ static vm_fault_t host_page(struct kdm_obj *obj, struct vm_fault *vmf)
 	return ret;
 }
 
-/* ---- entry ---------------------------------------------------------------------------------------------------------- */
+/* ---- entry ---------------------------------------------------------------- */
 
 static vm_fault_t fault_once(struct kdm_obj *obj, struct vm_fault *vmf)
 {
@@ -485,7 +494,8 @@ static bool all_host(struct kdm_obj *obj, pgoff_t start, pgoff_t end)
 	for (u64 i = start / DMO_BLOCK_PAGES; i <= end / DMO_BLOCK_PAGES; i++) {
 		struct dmo_block *b = dmo_block_find(&obj->core, i);
 
-		if (b && (b->state == DMO_BLOCK_MOVING || b->copies || dmo_bits_any(dmo_block_bits(b, DMO_LOST))))
+		if (b && (b->state == DMO_BLOCK_MOVING || b->copies ||
+			  dmo_bits_any(dmo_block_bits(b, DMO_LOST))))
 			return false;
 	}
 	return true;

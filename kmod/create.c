@@ -2,9 +2,9 @@
 /*
  * create.c - DMO_IOC_OBJECT_CREATE: what may become an object
  *
- * Refused is what can't be revoked: a file whose mappings show another inode's pages (overlayfs), that has no page cache
- * (DAX), whose pages are of another size (hugetlb), or whose daemon would have to be waited for (FUSE); and what is no
- * regular file.
+ * Refused is what can't be revoked: a file whose mappings show another inode's pages (overlayfs), that
+ * has no page cache (DAX), whose pages are of another size (hugetlb), or whose daemon would have to be
+ * waited for (FUSE); and what is no regular file.
  */
 #include "internal.h"
 

@@ -2,8 +2,9 @@
 /*
  * device.c - devices: what drivers register
  *
- * A device has a slot (its number), a node, and references: one of the driver, one of each open context and of each call
- * that uses it. dmo_dev_destroy ends its life as a place for pages; the struct lives until the last reference.
+ * A device has a slot (its number), a node, and references: one of the driver, one of each open context
+ * and of each call that uses it. dmo_dev_destroy ends its life as a place for pages; the struct lives
+ * until the last reference.
  *
  * kdm_devices_lock guards the slots.
  */
@@ -16,7 +17,7 @@
 static struct dmo_dev *devices[KDM_DEVICES_MAX];
 static DEFINE_MUTEX(kdm_devices_lock);
 
-/* ---- finding --------------------------------------------------------------------------------------------- */
+/* ---- finding -------------------------------------------------------------- */
 
 struct dmo_dev *kdm_dev_get(u32 number)
 {
@@ -90,7 +91,7 @@ void kdm_dev_describe(struct dmo_dev *dev, struct dmo_device_info *info)
 	strscpy(info->name, dev->name, DMO_NAME_MAX);
 }
 
-/* ---- making one --------------------------------------------------------------------------------------------- */
+/* ---- making one ----------------------------------------------------------- */
 
 static bool good_name(const char *name)
 {
@@ -107,8 +108,8 @@ static bool good_name(const char *name)
 /* Page tables come all together or not at all; private memory needs an engine (register_physmem looks). */
 static bool good_ops(const struct dmo_dev_ops *ops, const struct dmo_dev_info *info)
 {
-	bool some = ops->pt_create || ops->pt_destroy || ops->pt_enter || ops->pt_release || ops->pt_protect ||
-		    ops->tlb_invalidate || ops->submit;
+	bool some = ops->pt_create || ops->pt_destroy || ops->pt_enter || ops->pt_release ||
+		    ops->pt_protect || ops->tlb_invalidate || ops->submit;
 	bool all = ops->pt_create && ops->pt_destroy && ops->pt_enter && ops->pt_release && ops->pt_protect &&
 		   ops->tlb_invalidate && ops->submit;
 	u64 va = info->va_start | info->va_end;
@@ -145,8 +146,8 @@ static void give_slot(struct dmo_dev *dev)
 	mutex_unlock(&kdm_devices_lock);
 }
 
-struct dmo_dev *dmo_dev_create(const char *name, const struct dmo_dev_ops *ops, void *priv, struct device *parent,
-			       const struct dmo_dev_info *info)
+struct dmo_dev *dmo_dev_create(const char *name, const struct dmo_dev_ops *ops, void *priv,
+			       struct device *parent, const struct dmo_dev_info *info)
 {
 	struct dmo_dev *dev;
 	int err;
@@ -174,7 +175,7 @@ struct dmo_dev *dmo_dev_create(const char *name, const struct dmo_dev_ops *ops, 
 }
 EXPORT_SYMBOL_GPL(dmo_dev_create);
 
-/* ---- memory ---------------------------------------------------------------------------------------------------- */
+/* ---- memory --------------------------------------------------------------- */
 
 /* Gives the CPU's view of coherent memory struct pages. Each keeps one reference, the allocator's. */
 static int map_coherent(struct dmo_dev *dev, const struct dmo_physmem *mem)
@@ -265,7 +266,7 @@ out_core:
 }
 EXPORT_SYMBOL_GPL(dmo_dev_register_physmem);
 
-/* ---- the end ------------------------------------------------------------------------------------------------------ */
+/* ---- the end -------------------------------------------------------------- */
 
 /* Leases end with the device that they were on; what they held goes home like the rest. */
 static void end_leases(struct kdm_obj *obj, void *arg)
@@ -327,11 +328,11 @@ static bool empty(struct dmo_dev *dev)
 static void drain(struct dmo_dev *dev)
 {
 	for (unsigned int round = 0; !empty(dev); round++) {
-		kdm_for_each_obj(bring_home, dev);
+		kdm_visit_objects(bring_home, dev);
 		if (empty(dev))
 			break;
 		if (round >= 20 && !dev->page0)
-			kdm_for_each_obj(bury, dev);
+			kdm_visit_objects(bury, dev);
 		else if (round == 20)
 			pr_warn("dmo: %s: waiting for pages that are in use\n", dev->name);
 		msleep(50);

@@ -2,7 +2,8 @@
 /*
  * dmo_ivshmem.c - QEMU's ivshmem device (1af4:1110): BAR 2 is coherent device memory
  *
- * It computes nothing, so it has no page tables; it stands for memory that CPUs may cache on the far side of a link.
+ * It computes nothing, so it has no page tables; it stands for memory that CPUs may cache on the far
+ * side of a link.
  */
 #include <dmo/driver.h>
 #include <linux/module.h>

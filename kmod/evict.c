@@ -2,14 +2,15 @@
 /*
  * evict.c - pages leave a device, or are written back and stay
  *
- * It takes a copy whole: translations go (dirty bits are harvested), the CPU is unmapped where it reached the memory,
- * dirty pages are copied out and written through the filesystem with no lock held, clean ones are just dropped, the chunks
- * are freed. If that fails the copy stays as it is, dirty, and fsync tells (invariant 3).
+ * It takes a copy whole: translations go (dirty bits are harvested), the CPU is unmapped where it
+ * reached the memory, dirty pages are copied out and written through the filesystem with no lock held,
+ * clean ones are just dropped, the chunks are freed. If that fails the copy stays as it is, dirty, and
+ * fsync tells (invariant 3).
  *
- * Each device has a thread that keeps its memory between the watermarks; whoever needs memory at once evicts by itself.
- * Victims come from the cold end of the LRU list; one whose translations were used since the last look gets another
- * round. A victim is taken only if its object's lock and its block are free, so that two moves never wait for each other's
- * blocks.
+ * Each device has a thread that keeps its memory between the watermarks; whoever needs memory at once
+ * evicts by itself. Victims come from the cold end of the LRU list; one whose translations were used
+ * since the last look gets another round. A victim is taken only if its object's lock and its block are
+ * free, so that two moves never wait for each other's blocks.
  */
 #include "internal.h"
 
@@ -22,7 +23,7 @@
 #define RETRY_MS	100	/* of the evictor, when it gave up above the upper watermark */
 #define OUT_PAGES	64	/* copied out at a time */
 
-/* ---- the list -------------------------------------------------------------------------------------------- */
+/* ---- the list ------------------------------------------------------------- */
 
 static bool is_cold(struct dmo_copy *c)
 {
@@ -99,7 +100,7 @@ static struct kdm_obj *find_victim(struct dmo_dev *dev, struct dmo_block **b)
 	return found;
 }
 
-/* ---- one copy ------------------------------------------------------------------------------------------------ */
+/* ---- one copy ------------------------------------------------------------- */
 
 static int copy_out_run(struct kdm_obj *obj, struct dmo_copy *c, unsigned int first, unsigned int n)
 {
@@ -134,8 +135,8 @@ static int copy_out(struct kdm_obj *obj, struct dmo_copy *c, const u64 *dirty)
 }
 
 /*
- * CPU mappings of the memory go: an evicted page's for good, a cleaned one's so that the next store finds it dirty again.
- * *busy: direct I/O or the like may store into it at any time.
+ * CPU mappings of the memory go: an evicted page's for good, a cleaned one's so that the next store
+ * finds it dirty again. *busy: direct I/O or the like may store into it at any time.
  */
 static int unmap_cpu(struct kdm_obj *obj, struct dmo_plan *plan, struct dmo_copy *c, bool *busy)
 {
@@ -146,7 +147,10 @@ static int unmap_cpu(struct kdm_obj *obj, struct dmo_plan *plan, struct dmo_copy
 	return evict ? err : 0;
 }
 
-/* The block is MOVING, the lock held: EVICT's or CLEAN's copies, then the commit. What is busy stays dirty. */
+/*
+ * The block is MOVING, the lock held: EVICT's or CLEAN's copies, then the commit. What is busy stays
+ * dirty.
+ */
 static int write_out(struct kdm_obj *obj, struct dmo_plan *plan, bool *dirty)
 {
 	struct dmo_copy *c = dmo_block_copy(plan->block, plan->dev);
@@ -265,7 +269,7 @@ int kdm_evict_all(struct kdm_obj *obj, struct dmo_dev *dev)
 	}
 }
 
-/* ---- making room ----------------------------------------------------------------------------------------------- */
+/* ---- making room ---------------------------------------------------------- */
 
 /* Evicts one copy. 0, -EAGAIN: nothing could be had just now, or why the eviction failed. */
 static int evict_one(struct dmo_dev *dev)
@@ -345,7 +349,7 @@ int kdm_make_room(struct dmo_dev *dev, u64 frames)
 	return 0;
 }
 
-/* ---- the evictor --------------------------------------------------------------------------------------------------- */
+/* ---- the evictor ---------------------------------------------------------- */
 
 void kdm_evictor_wake(struct dmo_dev *dev)
 {
@@ -416,7 +420,7 @@ void kdm_evictor_stop(struct dmo_dev *dev)
 	dev->evictor = NULL;
 }
 
-/* ---- writing back, keeping the pages --------------------------------------------------------------------------------- */
+/* ---- writing back, keeping the pages -------------------------------------- */
 
 static bool may_be_dirty(const struct dmo_block *b)
 {

@@ -2,8 +2,8 @@
 /*
  * fault.c - accesses of devices that found no translation
  *
- * Called by a driver's own thread, which sleeps here until the page is there. A run of faults in order has the blocks
- * after it brought ahead, by work of ours.
+ * Called by a driver's own thread, which sleeps here until the page is there. A run of faults in order
+ * has the blocks after it brought ahead, by work of ours.
  */
 #include "internal.h"
 

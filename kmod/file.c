@@ -2,8 +2,8 @@
 /*
  * file.c - open files of an object
  *
- * What each needs of its own hangs off private_data; everything else hangs off the inode, because FUSE passthrough opens
- * the inode again by i_fop->open.
+ * What each needs of its own hangs off private_data; everything else hangs off the inode, because FUSE
+ * passthrough opens the inode again by i_fop->open.
  */
 #include "internal.h"
 
@@ -100,7 +100,7 @@ const struct file_operations kdm_object_fops = {
 	.compat_ioctl = compat_ptr_ioctl,
 };
 
-/* ---- the inode ------------------------------------------------------------------------------------------ */
+/* ---- the inode ------------------------------------------------------------ */
 
 /* Size, blocks and times are the backing file's; the inode number and device are the object's. */
 static int object_getattr(struct mnt_idmap *idmap, const struct path *path, struct kstat *stat, u32 mask,

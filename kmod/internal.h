@@ -11,14 +11,15 @@
  *   dev->lock			a device: memory, LRU list
  *   leaves			kdm_objects_lock, kdm_devices_lock, as->out_lock, file->lock, kdm_keys_lock
  *
- * None of ours is held over I/O, a copy, a user copy, a revocation or a call into a filesystem. What keeps others off a
- * block meanwhile is its state: whoever has it MOVING may wait for folio locks, for the backing file's inode lock and
- * for the journal. So nobody may wait for a block (kdm_block_wait) who holds one of these: a CPU fault gives its folio
- * back first, and read(2) and write(2) of tracked objects pass through pages of the module, because a filesystem copies
- * to and from the caller's memory under its own locks.
+ * None of ours but the inode lock is held over I/O, a copy, a revocation or a call into a filesystem. What
+ * keeps others off a block meanwhile is its state: whoever has it MOVING may wait for folio locks, for
+ * the backing file's inode lock and for the journal. So nobody may wait for a block (kdm_obj_wait)
+ * who holds one of these: a CPU fault gives its folio back first, and read(2) and write(2) of tracked
+ * objects pass through pages of the module, because a filesystem copies to and from the caller's memory
+ * under its own locks.
  *
  * A page becomes the CPU's in two ways, each with a look at the block's state that a mover can't miss:
- *   host page	under its folio lock, which the mover takes after the block is MOVING, and then unmaps (revoke.c)
+ *   host page	under its folio lock, which the mover takes when the block is MOVING, and unmaps (revoke.c)
  *   device page	under obj->lock, under which the block becomes MOVING
  */
 #ifndef KDM_INTERNAL_H
@@ -49,7 +50,7 @@
 
 extern struct workqueue_struct *kdm_wq;
 
-/* ---- devices ---------------------------------------------------------------------------------------- */
+/* ---- devices -------------------------------------------------------------- */
 
 struct kdm_stats {
 	atomic64_t faults, fault_errors, bytes_to_device, bytes_to_host, bytes_device;
@@ -69,7 +70,7 @@ struct dmo_dev {
 	u64 frames;
 	bool online;			/* its node is there */
 	bool gone;			/* dmo_dev_destroy began; written under dev->lock */
-	struct mutex lock;
+	struct mutex lock;		/* memory, list and contexts */
 	wait_queue_head_t wait;		/* memory was freed; the evictor has something to do */
 	struct dmo_device core;
 	struct kdm_stats stats;
@@ -106,11 +107,11 @@ void kdm_devices_fini(void);
 int kdm_node_add(struct dmo_dev *dev);
 void kdm_node_remove(struct dmo_dev *dev);
 
-/* ---- memory.c: the core's memory ----------------------------------------------------------------------- */
+/* ---- memory.c: the core's memory ------------------------------------------ */
 
 extern const struct dmo_mem kdm_mem;
 
-/* ---- objects -------------------------------------------------------------------------------------------- */
+/* ---- objects -------------------------------------------------------------- */
 
 struct kdm_obj {
 	struct inode *inode;		/* on the module's own filesystem; i_private points back */
@@ -123,7 +124,7 @@ struct kdm_obj {
 	bool barrier;			/* a truncate or punch is under way: no block moves */
 	atomic_t direct;		/* reads and writes that went past residency */
 	atomic_t users;			/* open files, mappings of both kinds */
-	struct mutex lock;
+	struct mutex lock;		/* core: residency, attributes, reverse map; barrier */
 	wait_queue_head_t wait;		/* a block was released, I/O ended, the barrier fell */
 	struct dmo_object core;
 	u32 mappings;			/* of devices */
@@ -139,7 +140,7 @@ struct kdm_file {
 	errseq_t wb_seen;
 	u64 key;			/* 0: none yet */
 	struct hlist_node key_node;
-	struct mutex lock;
+	struct mutex lock;		/* pins, migrations */
 	struct list_head pins;
 	struct list_head moves;		/* asynchronous migrations */
 	u64 last_cookie;
@@ -167,26 +168,29 @@ void kdm_file_put(struct kdm_file *f);
 int kdm_fs_init(void);
 void kdm_fs_fini(void);
 /*
- * The object over backing, made where there is none, as a new open file with flags. fresh: the backing file is the
- * caller's alone and becomes the object's.
+ * The object over backing, made where there is none, as a new open file with flags. fresh: the backing
+ * file is the caller's alone and becomes the object's.
  */
 struct file *kdm_object_open(struct file *backing, bool fresh, int flags);
 /* The live object over a backing inode, without a reference: the caller's open file keeps it. */
 struct kdm_obj *kdm_obj_lookup(struct inode *backing);
 void kdm_obj_get(struct kdm_obj *obj);
-/* Drops a use. The last one writes back what devices hold and ends the object, now or (may not sleep long) later. */
+/*
+ * Drops a use. The last one writes back what devices hold and ends the object, now or (may not sleep
+ * long) later.
+ */
 void kdm_obj_put(struct kdm_obj *obj);
 void kdm_obj_put_later(struct kdm_obj *obj);
 /* A device gets to do with the object; no lock held. */
 void kdm_obj_track(struct kdm_obj *obj);
 /* Calls visit for each object, with a use each and no lock held. */
-void kdm_for_each_obj(void (*visit)(struct kdm_obj *obj, void *arg), void *arg);
+void kdm_visit_objects(void (*visit)(struct kdm_obj *obj, void *arg), void *arg);
 /* Reads the backing file's size anew; obj->lock. */
 void kdm_obj_refresh(struct kdm_obj *obj);
 /* create.c: reserves a descriptor, req->fd, for *file; the caller installs it or gives both back. */
 int kdm_create(struct dmo_object_create *req, struct file **file);
 
-/* ---- blocks ------------------------------------------------------------------------------------------------- */
+/* ---- blocks --------------------------------------------------------------- */
 
 /* Sleeps until cond, which is looked at under obj->lock; drops the lock meanwhile. -EINTR: killed. */
 #define kdm_obj_wait(obj, cond) ({ \
@@ -245,22 +249,25 @@ static inline void kdm_cut(u64 index, u64 first, u64 last, unsigned int *from, u
 	for (unsigned int at_ = 0; \
 	     ((n) = dmo_bits_run(bits, at_, DMO_BITS, true, &(first))); at_ = (first) + (n))
 
-/* ---- move.c ----------------------------------------------------------------------------------------------------- */
+/* ---- move.c --------------------------------------------------------------- */
 
 struct kdm_access {
 	struct kdm_obj *obj;
 	struct dmo_dev *dev;
-	struct dmo_as *as;		/* whose fault it is: only its page table is filled; NULL: every one of dev */
+	struct dmo_as *as;		/* only its page table is filled; NULL: every one of dev */
 	u64 page;			/* of the object */
 	u64 bytes;			/* how far the command goes on; a hint */
 	bool write;
-	bool whole;			/* prefetch, pin: all pages of [first, first + count) of the block are owed */
+	bool whole;			/* prefetch, pin: all of [first, first + count) is owed */
 	bool pin;			/* adds a pin to the copy */
 	unsigned int first, count;	/* whole: pages of the block */
 	unsigned int waited;		/* private: for copies in use */
 };
 
-/* Makes the page (or range) accessible. 0, or -EFAULT, -EIO, -EBUSY, -ENOMEM, -ENOSPC, -ENODEV, -EINTR, ... */
+/*
+ * Makes the page (or range) accessible. 0, or -EFAULT, -EIO, -EBUSY, -ENOMEM, -ENOSPC, -ENODEV, -EINTR,
+ * ...
+ */
 int kdm_access(struct kdm_access *a);
 /* Claims block index, waiting for whoever has it; obj->lock held. -EINTR, -ENOMEM. */
 int kdm_claim(struct kdm_obj *obj, u64 index, struct dmo_block **block);
@@ -271,18 +278,19 @@ void kdm_unclaim(struct dmo_block *b);
 /* Frees a copy without valid pages that nobody pinned; obj->lock held. */
 void kdm_drop_empty(struct dmo_block *b, struct dmo_dev *dev);
 
-/* ---- revoke.c ------------------------------------------------------------------------------------------------------ */
+/* ---- revoke.c ------------------------------------------------------------- */
 
 /*
- * Takes pages of a MOVING block back from the CPU. host: an array of DMO_BLOCK_PAGES that receives a reference to each
- * host page that is in the page cache, NULL where none is. -EBUSY: a page is pinned by direct I/O or the like.
+ * Takes pages of a MOVING block back from the CPU. host: an array of DMO_BLOCK_PAGES that receives a
+ * reference to each host page that is in the page cache, NULL where none is. -EBUSY: a page is pinned
+ * by direct I/O or the like.
  */
 int kdm_revoke(struct kdm_obj *obj, struct dmo_block *b, const u64 *pages, struct page **host);
 void kdm_put_pages(struct page **host, unsigned int n);
 /* Unmaps a MOVING block from the CPU. -EBUSY: pages of the (coherent) copy stay in use. */
 int kdm_unmap_copy(struct kdm_obj *obj, struct dmo_copy *c, unsigned int first, unsigned int count);
 
-/* ---- copy.c --------------------------------------------------------------------------------------------------------- */
+/* ---- copy.c --------------------------------------------------------------- */
 
 /* Between the copy's pages [page, page + n) and host pages. Waits. No lock held. */
 int kdm_copy_pages(struct dmo_copy *c, enum dmo_copy_dir dir, unsigned int page, struct page **host,
@@ -297,10 +305,13 @@ void kdm_free_pages(struct page **pages, unsigned int n);
 int kdm_backing_read(struct kdm_obj *obj, u64 page, struct page **host, unsigned int n);
 int kdm_backing_write(struct kdm_obj *obj, u64 page, struct page **host, unsigned int n);
 
-/* ---- evict.c ----------------------------------------------------------------------------------------------------------- */
+/* ---- evict.c -------------------------------------------------------------- */
 
 int kdm_make_room(struct dmo_dev *dev, u64 frames);
-/* Evicts pages of block index from dev (every device where NULL). 0 also where nothing was; -EBUSY: pinned. */
+/*
+ * Evicts pages of block index from dev (every device where NULL). 0 also where nothing was; -EBUSY:
+ * pinned.
+ */
 int kdm_evict_pages(struct kdm_obj *obj, struct dmo_dev *dev, u64 index, unsigned int first,
 		    unsigned int count);
 /* Evicts all of it from dev, or from every device: the first error, the rest tried all the same. */
@@ -313,7 +324,7 @@ int kdm_evictor_start(struct dmo_dev *dev);
 void kdm_evictor_stop(struct dmo_dev *dev);
 void kdm_evictor_wake(struct dmo_dev *dev);
 
-/* ---- release.c ---------------------------------------------------------------------------------------------------------- */
+/* ---- release.c ------------------------------------------------------------ */
 
 /* All under obj->lock; as the engine's functions of these names. */
 void kdm_release_pages(struct dmo_block *b, const u64 *bits);
@@ -323,7 +334,7 @@ bool kdm_block_accessed(struct dmo_block *b, struct dmo_dev *dev);
 int kdm_enter_pages(struct dmo_block *b, struct dmo_dev *dev, struct dmo_as *as, struct dmo_copy *copy,
 		    unsigned int first, unsigned int count, u32 prot);
 
-/* ---- sync.c ---------------------------------------------------------------------------------------------------------------- */
+/* ---- sync.c --------------------------------------------------------------- */
 
 int kdm_fsync(struct file *file, loff_t start, loff_t end, int datasync);
 long kdm_fallocate(struct kdm_obj *obj, int mode, loff_t offset, loff_t len);
@@ -334,7 +345,7 @@ loff_t kdm_llseek(struct file *file, loff_t offset, int whence);
 /* Drops every copy, unwritten; the content is dead. */
 void kdm_discard(struct kdm_obj *obj);
 
-/* ---- io.c, mmap.c, cpu.c ---------------------------------------------------------------------------------------------------- */
+/* ---- io.c, mmap.c, cpu.c -------------------------------------------------- */
 
 ssize_t kdm_read_iter(struct kiocb *iocb, struct iov_iter *to);
 ssize_t kdm_write_iter(struct kiocb *iocb, struct iov_iter *from);
@@ -343,17 +354,17 @@ vm_fault_t kdm_cpu_fault(struct vm_fault *vmf);
 vm_fault_t kdm_cpu_mkwrite(struct vm_fault *vmf);
 vm_fault_t kdm_cpu_map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end);
 
-/* ---- contexts ------------------------------------------------------------------------------------------------------------------ */
+/* ---- contexts ------------------------------------------------------------- */
 
 struct dmo_as {
 	struct dmo_dev *dev;
 	struct list_head link;		/* in dev->spaces, under dev->lock */
 	void *pt;			/* the driver's; NULL once the device is gone */
-	struct mutex lock;
+	struct mutex lock;		/* the address space and pt */
 	struct dmo_space space;
-	u64 dying_first, dying_last;	/* addresses being unmapped; first > last: none. Under as->lock; read under
-					 * obj->lock of any mapped object */
-	spinlock_t out_lock;
+	/* addresses being unmapped; first > last: none. Written under as->lock, read under obj->lock */
+	u64 dying_first, dying_last;
+	spinlock_t out_lock;		/* completions */
 	wait_queue_head_t wait;
 	struct list_head out;		/* completions */
 	unsigned int outstanding;
@@ -378,7 +389,7 @@ int kdm_as_mirror(struct dmo_as *as, const struct dmo_mirror *req);
 void *kdm_as_unmap_all(struct dmo_as *as);
 int kdm_as_fault(struct dmo_as *as, u64 va, u64 bytes, bool write);
 
-/* ---- requests -------------------------------------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------- */
 
 long kdm_object_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 long kdm_as_ioctl(struct file *file, unsigned int cmd, unsigned long arg);

@@ -2,16 +2,17 @@
 /*
  * io.c - read(2) and write(2)
  *
- * An object that no device had to do with hands the request to the backing file. A tracked one passes it through pages
- * of the module, block by block, because the filesystem must not touch the caller's memory (which may be this very
- * object) under its own locks:
+ * An object that no device had to do with hands the request to the backing file. A tracked one passes
+ * it through pages of the module, block by block, because the filesystem must not touch the caller's
+ * memory (which may be this very object) under its own locks:
  *
- *              newer on a device, or the CPU's way to the page leads there     otherwise
- *   read       that copy                                                       the backing file
- *   write      that copy                                                       the backing file; clean copies go
+ *              newer on a device, or reached by the CPU there      otherwise
+ *   read       that copy                                           the backing file
+ *   write      that copy                                           the backing file; clean copies go
  *
- * While bytes are under way the block has I/O counted and can't become MOVING. Writers of one object come one at a time
- * (inode lock), so a page that is written in part can be read, changed and written back.
+ * While bytes are under way the block has I/O counted and can't become MOVING. Writers of one object
+ * come one at a time (inode lock), so a page that is written in part can be read, changed and written
+ * back.
  */
 #include "internal.h"
 
@@ -39,7 +40,7 @@ static struct part cut_part(u64 pos, size_t left)
 	return p;
 }
 
-/* ---- past residency ---------------------------------------------------------------------------------- */
+/* ---- past residency ------------------------------------------------------- */
 
 static bool begin_direct(struct kdm_obj *obj)
 {
@@ -58,7 +59,7 @@ static void end_direct(struct kdm_obj *obj)
 		wake_up_all(&obj->wait);
 }
 
-/* ---- one block --------------------------------------------------------------------------------------------- */
+/* ---- one block ------------------------------------------------------------ */
 
 static bool blocked(struct kdm_obj *obj, u64 index)
 {
@@ -74,7 +75,10 @@ static void end_io(struct kdm_obj *obj, struct dmo_block *b)
 	wake_up_all(&obj->wait);
 }
 
-/* Where a page's bytes are read: a device's copy that is newer or may be written right now; NULL the backing file. */
+/*
+ * Where a page's bytes are read: a device's copy that is newer or may be written right now; NULL the
+ * backing file.
+ */
 static struct dmo_copy *source(struct dmo_block *b, unsigned int page)
 {
 	bool wmapped = dmo_bits_test(dmo_block_bits(b, DMO_WMAPPED), page);
@@ -114,7 +118,7 @@ static int fill_pages(struct kdm_obj *obj, struct dmo_block *b, const struct par
 	return err == -ENODEV ? -EIO : err;
 }
 
-/* ---- reading -------------------------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------- */
 
 static int read_part(struct kdm_obj *obj, const struct part *p, struct page **pages)
 {
@@ -149,7 +153,8 @@ static size_t pages_to_iter(struct page **pages, const struct part *p, struct io
 	size_t done = 0, left = p->end - p->start, skip = offset_in_page(p->start);
 
 	for (unsigned int i = 0; left; i++) {
-		size_t n = min_t(size_t, left, PAGE_SIZE - skip), got = copy_page_to_iter(pages[i], skip, n, to);
+		size_t n = min_t(size_t, left, PAGE_SIZE - skip);
+		size_t got = copy_page_to_iter(pages[i], skip, n, to);
 
 		done += got;
 		left -= got;
@@ -201,7 +206,7 @@ ssize_t kdm_read_iter(struct kiocb *iocb, struct iov_iter *to)
 	return read_tracked(f->obj, &iocb->ki_pos, to);
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------ */
+/* ---- writing -------------------------------------------------------------- */
 
 /* The copy through which the CPU reaches the page, if it has it: what is written goes there. */
 static struct dmo_copy *reachable(struct dmo_block *b, unsigned int page)
@@ -212,7 +217,10 @@ static struct dmo_copy *reachable(struct dmo_block *b, unsigned int page)
 	return NULL;
 }
 
-/* Settles, for a write, in which copy each page is dirty; every other copy of it goes. Translations are gone. */
+/*
+ * Settles, for a write, in which copy each page is dirty; every other copy of it goes. Translations are
+ * gone.
+ */
 static void choose_targets(struct dmo_block *b, const struct part *p)
 {
 	for (unsigned int i = p->first; i < p->first + p->count; i++) {
@@ -221,12 +229,10 @@ static void choose_targets(struct dmo_block *b, const struct part *p)
 		if (!keep)
 			keep = reachable(b, i);
 		for (struct dmo_copy *c = b->copies; c; c = c->next) {
-			u64 *valid = dmo_rows_row(&c->rows, DMO_VALID), *dirty = dmo_rows_row(&c->rows, DMO_DIRTY);
-
 			if (c == keep)
-				dmo_bits_set(dirty, i, 1);
+				dmo_bits_set(dmo_rows_row(&c->rows, DMO_DIRTY), i, 1);
 			else
-				dmo_bits_clear(valid, i, 1);
+				dmo_bits_clear(dmo_rows_row(&c->rows, DMO_VALID), i, 1);
 		}
 	}
 }

@@ -2,8 +2,8 @@
 /*
  * ioctl.c - requests: copied in, checked by the core's decoder, handed to who carries them out, copied back
  *
- * Nothing is followed through a pointer. A request is copied back when its direction says so, after an error too: done
- * and error tell how far it came.
+ * Nothing is followed through a pointer. A request is copied back when its direction says so, after an
+ * error too: done and error tell how far it came.
  */
 #include "internal.h"
 
@@ -18,7 +18,7 @@ struct request {
 	struct file *made;	/* OBJECT_CREATE: to be installed when the caller has its number */
 };
 
-/* ---- object --------------------------------------------------------------------------------------------- */
+/* ---- object --------------------------------------------------------------- */
 
 static int object_info(struct kdm_file *f, struct dmo_info *info)
 {
@@ -83,7 +83,7 @@ static int object_request(struct kdm_file *f, struct request *r)
 	}
 }
 
-/* ---- context ------------------------------------------------------------------------------------------------ */
+/* ---- context -------------------------------------------------------------- */
 
 static int do_fault(struct dmo_as *as, const struct dmo_fault *f)
 {
@@ -112,7 +112,7 @@ static int context_request(struct dmo_as *as, struct request *r)
 	}
 }
 
-/* ---- control ---------------------------------------------------------------------------------------------------- */
+/* ---- control -------------------------------------------------------------- */
 
 static int control_request(struct request *r)
 {
@@ -136,7 +136,7 @@ static void settle_made(struct request *r, bool known)
 	fput(r->made);
 }
 
-/* ---- in and out ---------------------------------------------------------------------------------------------------- */
+/* ---- in and out ----------------------------------------------------------- */
 
 static int run(struct request *r, enum dmo_abi_side side, void *who)
 {

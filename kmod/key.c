@@ -2,7 +2,8 @@
 /*
  * key.c - keys: 64 random bits by which a context names an open file
  *
- * A key is made when first asked for and dies with its open file. Nothing of it can be guessed, and nothing prints it.
+ * A key is made when first asked for and dies with its open file. Nothing of it can be guessed, and
+ * nothing prints it.
  */
 #include "internal.h"
 

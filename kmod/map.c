@@ -2,13 +2,14 @@
 /*
  * map.c - what is mapped where in a context
  *
- * A mapping is a use of its object. Its translations are entered by faults (move.c) and taken away in space_gone, under
- * obj->lock. Between that and the mapping's leaving the reverse map a fault might enter one again: so a range that is
- * going is noted in the context (dying_*), and enter_mapping passes it over.
+ * A mapping is a use of its object. Its translations are entered by faults (move.c) and taken away in
+ * space_gone, under obj->lock. Between that and the mapping's leaving the reverse map a fault might
+ * enter one again: so a range that is going is noted in the context (dying_*), and enter_mapping passes
+ * it over.
  */
 #include "internal.h"
 
-/* ---- the space's callbacks ---------------------------------------------------------------------------------- */
+/* ---- the space's callbacks ------------------------------------------------ */
 
 static void space_lock(void *object)
 {
@@ -75,7 +76,7 @@ static void clear_dying(struct dmo_as *as)
 	WRITE_ONCE(as->dying_first, 1);
 }
 
-/* ---- map -------------------------------------------------------------------------------------------------------- */
+/* ---- map ------------------------------------------------------------------ */
 
 /* A fixed range that passes the device's addresses. */
 static bool out_of_range(const struct dmo_dev *dev, const struct dmo_map_op *op)
@@ -86,8 +87,10 @@ static bool out_of_range(const struct dmo_dev *dev, const struct dmo_map_op *op)
 
 static int map_object(struct dmo_as *as, struct kdm_obj *obj, const struct dmo_map_op *op, u64 *va)
 {
-	struct dmo_space_request r = { .object = obj, .va = op->va, .length = op->length, .offset = op->offset,
-				       .bits = op->bits, .prot = op->prot, .flags = op->flags };
+	struct dmo_space_request r = {
+		.object = obj, .va = op->va, .length = op->length, .offset = op->offset,
+		.bits = op->bits, .prot = op->prot, .flags = op->flags,
+	};
 	int err;
 
 	if (out_of_range(as->dev, op))

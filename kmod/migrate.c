@@ -2,8 +2,9 @@
 /*
  * migrate.c - prefetch and evict on request
  *
- * A range is moved block by block; `done` is how far the unbroken beginning of the range came. Asynchronous migrations hang
- * on their open file until collected; the last reference to the file is theirs if it is closed meanwhile.
+ * A range is moved block by block; `done` is how far the unbroken beginning of the range came.
+ * Asynchronous migrations hang on their open file until collected; the last reference to the file is
+ * theirs if it is closed meanwhile.
  */
 #include "internal.h"
 
@@ -41,7 +42,10 @@ static void move_blocks(struct move_range *r, u64 from)
 	}
 }
 
-/* The first block of the range of which the device does not hold every page; one past the last where it does. */
+/*
+ * The first block of the range of which the device does not hold every page; one past the last where it
+ * does.
+ */
 static u64 first_missing(struct move_range *r)
 {
 	u64 index = r->first / DMO_BLOCK_PAGES, pages;
@@ -163,7 +167,7 @@ int kdm_migrate(struct kdm_file *f, struct dmo_migrate *m)
 	return err;
 }
 
-/* ---- asynchronous ------------------------------------------------------------------------------------------------ */
+/* ---- asynchronous --------------------------------------------------------- */
 
 struct moving {
 	struct list_head link;		/* in file->moves, under file->lock */

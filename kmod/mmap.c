@@ -2,13 +2,13 @@
 /*
  * mmap.c - mappings of an object by CPUs
  *
- * vm_file is a second open file on the backing inode that carries our file operations: so the mapping is the backing
- * file's (its reverse map, reclaim, swap and writeback are the core kernel's), while msync, MADV_REMOVE and WILLNEED
- * come to us, and the object lives as long as the mapping. private_data stays the filesystem's; the object is found
- * by the inode, in faults by vm_private_data.
+ * vm_file is a second open file on the backing inode that carries our file operations: so the mapping
+ * is the backing file's (its reverse map, reclaim, swap and writeback are the core kernel's), while
+ * msync, MADV_REMOVE and WILLNEED come to us, and the object lives as long as the mapping. private_data
+ * stays the filesystem's; the object is found by the inode, in faults by vm_private_data.
  *
- * Two tables of vm_ops: a filesystem that has no page_mkwrite must not get one, it would make each first write two
- * faults.
+ * Two tables of vm_ops: a filesystem that has no page_mkwrite must not get one, it would make each
+ * first write two faults.
  */
 #include "internal.h"
 

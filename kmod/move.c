@@ -8,9 +8,9 @@
  *                            v
  *      I/O over --> MOVING: release translations --> [unlocked: revoke, copy] --> commit --> enter --> IDLE
  *
- * Unlike the user-space home this one revokes when the block is MOVING already (revoke.c says why that ends at once), so
- * a plan is made once. A page that the CPU keeps pinned fails the move; where only the demanded page is owed, the move is
- * tried again with that page alone.
+ * Unlike the user-space home this one revokes when the block is MOVING already (revoke.c says why that
+ * ends at once), so a plan is made once. A page that the CPU keeps pinned fails the move; where only
+ * the demanded page is owed, the move is tried again with that page alone.
  *
  * A failure at any point ends the claim; the state is what it was (invariant 3).
  */
@@ -98,7 +98,8 @@ static bool held_elsewhere(const struct kdm_access *a, const struct dmo_block *b
 	if (attr.flags & DMO_ATTR_READ_MOSTLY)
 		return false;
 	for (struct dmo_copy *c = b->copies; c; c = c->next)
-		if (c->dev != &a->dev->core && dmo_bits_any_in(dmo_copy_bits(c, DMO_VALID), a->first, a->count))
+		if (c->dev != &a->dev->core &&
+		    dmo_bits_any_in(dmo_copy_bits(c, DMO_VALID), a->first, a->count))
 			return true;
 	return false;
 }
@@ -124,8 +125,8 @@ static void fill_plan(const struct kdm_access *a, struct dmo_block *b, bool narr
 }
 
 /*
- * Evicts with the block given back: a claimed block is nobody's victim, so those who wait for memory would wait for each
- * other's. *block is the claimed one again, NULL where that failed.
+ * Evicts with the block given back: a claimed block is nobody's victim, so those who wait for memory
+ * would wait for each other's. *block is the claimed one again, NULL where that failed.
  */
 static int make_room(struct kdm_access *a, unsigned int frames, struct dmo_block **block)
 {
@@ -143,6 +144,11 @@ static int make_room(struct kdm_access *a, unsigned int frames, struct dmo_block
 	return again ? again : err;
 }
 
+static bool any_lost(const struct dmo_block *b, const struct dmo_plan *plan)
+{
+	return dmo_bits_any_in(dmo_block_bits(b, DMO_LOST), plan->first, plan->count);
+}
+
 /* One plan, with its memory. MOVE_AGAIN after the lock was dropped. */
 static int one_round(struct kdm_access *a, struct dmo_block **block, struct dmo_plan *plan, bool *narrow)
 {
@@ -153,7 +159,7 @@ static int one_round(struct kdm_access *a, struct dmo_block **block, struct dmo_
 	if (err)
 		return err;
 	if (a->whole && dmo_bits_count(plan->steps[DMO_STEP_MAP]) != plan->count)
-		return dmo_bits_any_in(dmo_block_bits(*block, DMO_LOST), plan->first, plan->count) ? -EIO : -EBUSY;
+		return any_lost(*block, plan) ? -EIO : -EBUSY;
 	err = reserve(a, plan);
 	if (err != MOVE_AGAIN)
 		return err;
@@ -169,7 +175,7 @@ static int one_round(struct kdm_access *a, struct dmo_block **block, struct dmo_
 	return err ? err : MOVE_AGAIN;
 }
 
-/* ---- carrying out ------------------------------------------------------------------------------------------ */
+/* ---- carrying out --------------------------------------------------------- */
 
 /* Other devices' memory that the CPU reaches: nobody may go on using what a write here makes old. */
 static int unmap_others(struct kdm_access *a, struct dmo_plan *plan)
@@ -182,26 +188,32 @@ static int unmap_others(struct kdm_access *a, struct dmo_plan *plan)
 	return err;
 }
 
-/* Host pages that are in the page cache come from there, the rest is read into pages of ours. */
+/* Reads what of pages [first, first + n) is not in the page cache into pages of ours. */
+static int read_missing(struct kdm_obj *obj, struct dmo_block *b, unsigned int first, unsigned int n,
+			struct page **host)
+{
+	unsigned int end = first + n, run;
+	int err = 0;
+
+	for (unsigned int i = first; i < end && !err; i += max(run, 1u)) {
+		for (run = 0; i + run < end && !host[i + run]; run++)
+			;
+		if (run)
+			err = kdm_alloc_pages(host + i, run);
+		if (run && !err)
+			err = kdm_backing_read(obj, kdm_block_pgoff(b) + i, host + i, run);
+	}
+	return err;
+}
+
 static int copy_in(struct kdm_access *a, struct dmo_plan *plan, struct page **host)
 {
 	struct dmo_copy *copy = dmo_block_copy(plan->block, plan->dev);
-	const u64 *in = plan->steps[DMO_STEP_COPY_IN];
 	unsigned int first, n;
 	int err = 0;
 
-	KDM_FOR_EACH_RUN(in, first, n) {
-		for (unsigned int i = first, run; i < first + n && !err; i += run) {
-			for (run = 0; i + run < first + n && !host[i + run]; run++)
-				;
-			if (!run) {
-				run = 1;
-				continue;
-			}
-			err = kdm_alloc_pages(host + i, run);
-			if (!err)
-				err = kdm_backing_read(a->obj, kdm_block_pgoff(plan->block) + i, host + i, run);
-		}
+	KDM_FOR_EACH_RUN(plan->steps[DMO_STEP_COPY_IN], first, n) {
+		err = read_missing(a->obj, plan->block, first, n, host);
 		if (!err)
 			err = kdm_copy_pages(copy, DMO_COPY_IN, first, host + first, n);
 		if (err)

@@ -2,9 +2,9 @@
 /*
  * node.c - /dev/dmo/NAME, where contexts are opened, and its limits and statistics in sysfs
  *
- * /sys/class/misc/dmo-NAME/memory/ has the files of the dmem controller: bytes, "max" for no limit, one number or
- * "key value" lines. max is hard: lowering it evicts before the write returns. Above high pages are evicted in the
- * background until low is reached.
+ * /sys/class/misc/dmo-NAME/memory/ has the files of the dmem controller: bytes, "max" for no limit, one
+ * number or "key value" lines. max is hard: lowering it evicts before the write returns. Above high
+ * pages are evicted in the background until low is reached.
  */
 #include "internal.h"
 
@@ -19,7 +19,7 @@ static struct dmo_dev *to_dev(struct device *d)
 	return container_of(misc, struct dmo_dev, misc);
 }
 
-/* ---- limits ----------------------------------------------------------------------------------------------- */
+/* ---- limits --------------------------------------------------------------- */
 
 static ssize_t show_limit(struct dmo_dev *dev, u64 frames, char *buf)
 {
@@ -81,7 +81,7 @@ LIMIT(max, limit);
 LIMIT(high, high);
 LIMIT(low, low);
 
-/* ---- statistics ---------------------------------------------------------------------------------------------- */
+/* ---- statistics ----------------------------------------------------------- */
 
 static ssize_t used_show(struct device *d, struct device_attribute *a, char *buf)
 {
@@ -140,7 +140,7 @@ static struct attribute *memory_attrs[] = {
 static const struct attribute_group memory_group = { .name = "memory", .attrs = memory_attrs };
 static const struct attribute_group *groups[] = { &memory_group, NULL };
 
-/* ---- the node ------------------------------------------------------------------------------------------------- */
+/* ---- the node ------------------------------------------------------------- */
 
 static const struct file_operations context_fops = {
 	.owner = THIS_MODULE,

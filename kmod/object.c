@@ -2,17 +2,17 @@
 /*
  * object.c - objects: an inode on a filesystem of the module's own over each backing inode that was brought
  *
- * There is one object for a backing inode, however often it is made: a table finds it. Open files, mappings of CPUs and
- * of devices each count as a use. The last use ends the object: what devices hold newer is written back first (for fresh
- * memory, which nobody else can see, it is dropped). If that fails the object stays, with its device memory, and
- * tries again later: no byte is lost.
+ * There is one object for a backing inode, however often it is made: a table finds it. Open files,
+ * mappings of CPUs and of devices each count as a use. The last use ends the object: what devices hold
+ * newer is written back first (for fresh memory, which nobody else can see, it is dropped). If that
+ * fails the object stays, with its device memory, and tries again later: no byte is lost.
  *
  *	made --kdm_obj_put(last)--> retiring --written back--> gone
  *	  ^                             |
  *	  +----kdm_object_open----------+
  *
- * kdm_objects_lock guards the table; a use that begins from it (find_live) and the end of an object (retire) exclude
- * each other by it.
+ * kdm_objects_lock guards the table; a use that begins from it (find_live) and the end of an object
+ * (retire) exclude each other by it.
  */
 #include "internal.h"
 
@@ -29,7 +29,7 @@ static DEFINE_SPINLOCK(kdm_objects_lock);
 static DEFINE_MUTEX(making);		/* one creation at a time: none is made twice */
 static struct vfsmount *mnt;
 
-/* ---- the filesystem ------------------------------------------------------------------------------------ */
+/* ---- the filesystem ------------------------------------------------------- */
 
 static int init_fs_context(struct fs_context *fc)
 {
@@ -54,7 +54,7 @@ void kdm_fs_fini(void)
 	kern_unmount(mnt);
 }
 
-/* ---- the table -------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------ */
 
 static struct kdm_obj *find(struct inode *backing)
 {
@@ -89,30 +89,29 @@ static struct kdm_obj *find_live(struct inode *backing)
 	return obj;
 }
 
-void kdm_for_each_obj(void (*visit)(struct kdm_obj *obj, void *arg), void *arg)
+/* The next object of bucket i after last (NULL: the first), with a use; last's use goes. */
+static struct kdm_obj *next_in(int i, struct kdm_obj *last)
 {
-	struct kdm_obj *obj, *last;
-	int i;
+	struct hlist_node *at;
 
-	for (i = 0; i < HASH_SIZE(objects); i++) {
-		last = NULL;
-		spin_lock(&kdm_objects_lock);
-		hlist_for_each_entry(obj, &objects[i], hash) {
-			atomic_inc(&obj->users);
-			spin_unlock(&kdm_objects_lock);
-			if (last)
-				kdm_obj_put_later(last);
-			visit(obj, arg);
-			last = obj;
-			spin_lock(&kdm_objects_lock);
-		}
-		spin_unlock(&kdm_objects_lock);
-		if (last)
-			kdm_obj_put_later(last);
-	}
+	spin_lock(&kdm_objects_lock);
+	at = last ? last->hash.next : objects[i].first;
+	if (at)
+		atomic_inc(&hlist_entry(at, struct kdm_obj, hash)->users);
+	spin_unlock(&kdm_objects_lock);
+	if (last)
+		kdm_obj_put_later(last);
+	return at ? hlist_entry(at, struct kdm_obj, hash) : NULL;
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------- */
+void kdm_visit_objects(void (*visit)(struct kdm_obj *obj, void *arg), void *arg)
+{
+	for (int i = 0; i < HASH_SIZE(objects); i++)
+		for (struct kdm_obj *obj = next_in(i, NULL); obj; obj = next_in(i, obj))
+			visit(obj, arg);
+}
+
+/* ---- the end -------------------------------------------------------------- */
 
 static void free_obj(struct rcu_head *rcu)
 {
@@ -131,7 +130,10 @@ static void destroy(struct kdm_obj *obj)
 	module_put(THIS_MODULE);
 }
 
-/* Writes back and ends an object whose uses are over; the caller's is the last, or somebody came meanwhile. */
+/*
+ * Writes back and ends an object whose uses are over; the caller's is the last, or somebody came
+ * meanwhile.
+ */
 static void retire(struct kdm_obj *obj)
 {
 	int err = 0;
@@ -188,7 +190,7 @@ void kdm_obj_put_later(struct kdm_obj *obj)
 		queue_delayed_work(kdm_wq, &obj->retry, 0);
 }
 
-/* ---- the beginning --------------------------------------------------------------------------------------------- */
+/* ---- the beginning -------------------------------------------------------- */
 
 static struct inode *make_inode(struct kdm_obj *obj)
 {
@@ -323,11 +325,12 @@ struct file *kdm_object_open(struct file *backing, bool fresh, int flags)
 	return file;
 }
 
-/* ---- tracking ------------------------------------------------------------------------------------------------------- */
+/* ---- tracking ------------------------------------------------------------- */
 
 /*
- * Until a device has to do with an object, faults and I/O go past residency. Whoever saw the flag unset is waited for:
- * fault-around by RCU, read(2) and write(2) by their count. Ordinary faults look again under the folio lock.
+ * Until a device has to do with an object, faults and I/O go past residency. Whoever saw the flag unset
+ * is waited for: fault-around by RCU, read(2) and write(2) by their count. Ordinary faults look again
+ * under the folio lock.
  */
 void kdm_obj_track(struct kdm_obj *obj)
 {

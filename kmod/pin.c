@@ -2,9 +2,9 @@
 /*
  * pin.c - leases on residency, held by an open file
  *
- * A pin makes its range resident and counts in each block's copy, which is then neither evicted nor moved. It is charged
- * to the user's locked memory (RLIMIT_MEMLOCK); who may lock without limit (CAP_IPC_LOCK) may pin without one. A pin keeps
- * the device's driver.
+ * A pin makes its range resident and counts in each block's copy, which is then neither evicted nor
+ * moved. It is charged to the user's locked memory (RLIMIT_MEMLOCK); who may lock without limit
+ * (CAP_IPC_LOCK) may pin without one. A pin keeps the device's driver.
  *
  * Locks: obj->lock for the copies' counts, file->lock for the file's list.
  */
@@ -23,11 +23,12 @@ struct pin {
 
 static atomic64_t last_id;
 
-/* ---- what a user may ------------------------------------------------------------------------------------------ */
+/* ---- what a user may ------------------------------------------------------ */
 
 static int charge(struct user_struct *user, u64 pages)
 {
-	u64 limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT, now = atomic_long_add_return(pages, &user->locked_vm);
+	u64 limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	u64 now = atomic_long_add_return(pages, &user->locked_vm);
 
 	if (rlimit(RLIMIT_MEMLOCK) == RLIM_INFINITY || now <= limit || capable(CAP_IPC_LOCK))
 		return 0;
@@ -40,7 +41,7 @@ static u64 pages_of(const struct pin *pin)
 	return pin->last - pin->first + 1;
 }
 
-/* ---- pins ------------------------------------------------------------------------------------------------------- */
+/* ---- pins ----------------------------------------------------------------- */
 
 static int pin_block(struct kdm_obj *obj, struct pin *pin, u64 index)
 {
@@ -61,7 +62,8 @@ static void unpin_block(struct kdm_obj *obj, struct dmo_dev *dev, u64 index)
 	c = b ? dmo_block_copy(b, &dev->core) : NULL;
 	if (c && c->pins)
 		c->pins--;
-	if (c && b->state == DMO_BLOCK_IDLE && !b->io) {	/* it may have kept the memory of a truncated range */
+	if (c && b->state == DMO_BLOCK_IDLE && !b->io) {
+		/* it may have kept the memory of a truncated range */
 		b->users++;
 		kdm_drop_empty(b, dev);
 		dmo_block_put(b);
@@ -171,7 +173,8 @@ int kdm_pin(struct kdm_file *f, struct dmo_pin *req)
 		free_pin(pin);
 		return err;
 	}
-	req->id = pin->id = atomic64_inc_return(&last_id);
+	pin->id = atomic64_inc_return(&last_id);
+	req->id = pin->id;
 	mutex_lock(&f->lock);
 	list_add(&pin->link, &f->pins);
 	mutex_unlock(&f->lock);

@@ -29,7 +29,10 @@ static void mark_hole(struct kdm_obj *obj, struct dmo_extent *e)
 		e->length = stop - e->offset;
 }
 
-/* A page that a device may write is dirty only if it did: the device's dirty bits are harvested. obj->lock held. */
+/*
+ * A page that a device may write is dirty only if it did: the device's dirty bits are harvested.
+ * obj->lock held.
+ */
 static void settle_dirty(struct kdm_obj *obj, u64 first, u64 end)
 {
 	struct dmo_block *b;

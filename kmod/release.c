@@ -2,8 +2,9 @@
 /*
  * release.c - device page tables: entering translations and taking them away
  *
- * An object's reverse map finds every (address space, address) of a page. Entering and releasing happen under obj->lock,
- * as does a mapping's own coming and going in the reverse map, so a translation never outlives its mapping.
+ * An object's reverse map finds every (address space, address) of a page. Entering and releasing happen
+ * under obj->lock, as does a mapping's own coming and going in the reverse map, so a translation never
+ * outlives its mapping.
  */
 #include "internal.h"
 
@@ -47,8 +48,8 @@ static void place(u64 *to, const unsigned long *from, unsigned int first, unsign
 }
 
 /* Pages [at, at + n) of one mapping; adds what was dirty to dirty. */
-static void release_one(struct dmo_block *b, struct dmo_mapping *m, unsigned int at, unsigned int n, bool protect,
-			u64 *dirty)
+static void release_one(struct dmo_block *b, struct dmo_mapping *m, unsigned int at, unsigned int n,
+			bool protect, u64 *dirty)
 {
 	unsigned long found[DMO_BITS / BITS_PER_LONG] = { 0 };
 	struct dmo_as *as = m->space->ctx;

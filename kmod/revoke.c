@@ -2,10 +2,10 @@
 /*
  * revoke.c - taking pages back from the CPU
  *
- * The block is MOVING, so faults that begin now see it and wait. One that looked before holds the folio lock until its
- * page table entry is in place: each folio is therefore locked, and unmapped again under its lock, before its content
- * counts. What remains afterwards are pins of direct I/O and the like, which write to memory without a page table:
- * such a page is not moved.
+ * The block is MOVING, so faults that begin now see it and wait. One that looked before holds the folio
+ * lock until its page table entry is in place: each folio is therefore locked, and unmapped again under
+ * its lock, before its content counts. What remains afterwards are pins of direct I/O and the like,
+ * which write to memory without a page table: such a page is not moved.
  *
  * No lock of ours is held.
  */

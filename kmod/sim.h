@@ -2,8 +2,8 @@
 /*
  * sim.h - what the files of dmo_sim.ko share
  *
- * Locks: pt->sem is held for reading over each access to memory through a translation, for writing by an invalidation of
- * the TLB, which so waits for accesses under way. pt->queue_lock: the commands.
+ * Locks: pt->sem is held for reading over each access to memory through a translation, for writing by
+ * an invalidation of the TLB, which so waits for accesses under way. pt->queue_lock: the commands.
  */
 #ifndef SIM_H
 #define SIM_H
@@ -24,7 +24,7 @@ struct sim {
 	u64 frames;
 	struct workqueue_struct *copies, *commands;
 	u64 fence_context;
-	spinlock_t fence_lock;
+	spinlock_t fence_lock;		/* of the fences themselves */
 	atomic64_t fence_seq;
 };
 
@@ -37,10 +37,10 @@ struct sim_tlb_entry {
 struct sim_pt {
 	struct sim *sim;
 	struct dmo_as *as;
-	struct xarray table;		/* page number of the address to a value: frame and bits (sim_mmu.c) */
+	struct xarray table;		/* page of the address to frame and bits (sim_mmu.c) */
 	struct rw_semaphore sem;
 	struct sim_tlb_entry tlb[SIM_TLB];
-	spinlock_t queue_lock;
+	spinlock_t queue_lock;		/* the queue */
 	struct list_head queue;
 	struct work_struct work;	/* runs the queue; one at a time */
 	bool dying;
@@ -59,8 +59,8 @@ void sim_pt_protect(void *pt, u64 va, u32 pages, unsigned long *dirty);
 bool sim_pt_accessed(void *pt, u64 va, u32 pages);
 void sim_tlb_invalidate(void *pt, u64 va, u64 pages);
 /*
- * The memory behind va, with pt->sem held for reading (up_read when done). Faults as often as need be; more: how many
- * bytes from va on the command will want. An ERR_PTR: no memory, pt->sem not held.
+ * The memory behind va, with pt->sem held for reading (up_read when done). Faults as often as need be;
+ * more: how many bytes from va on the command will want. An ERR_PTR: no memory, pt->sem not held.
  */
 void *sim_touch(struct sim_pt *pt, u64 va, u64 more, bool write);
 

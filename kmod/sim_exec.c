@@ -2,7 +2,8 @@
 /*
  * sim_exec.c - the simulated device's commands: the integer ones
  *
- * One worker runs a page table's queue, a command at a time, a page at a time. An access that misses faults and sleeps.
+ * One worker runs a page table's queue, a command at a time, a page at a time. An access that misses
+ * faults and sleeps.
  */
 #include "sim.h"
 
@@ -17,7 +18,7 @@ struct queued {
 	struct dmo_command command;
 };
 
-/* ---- memory, a page at a time ---------------------------------------------------------------------------- */
+/* ---- memory, a page at a time --------------------------------------------- */
 
 static u64 in_page(u64 va, u64 bytes)
 {
@@ -46,7 +47,7 @@ static int write_page(struct sim_pt *pt, u64 va, u64 more, const void *from, u64
 	return 0;
 }
 
-/* ---- commands: 0 or -errno, with where it failed in c->va --------------------------------------------------- */
+/* ---- commands: 0 or -errno, with where it failed in c->va ----------------- */
 
 static int op_nop(struct sim_pt *pt, const u64 *arg, struct dmo_completion *c)
 {
@@ -206,7 +207,7 @@ static int (*const commands[])(struct sim_pt *pt, const u64 *arg, struct dmo_com
 	[DMO_OP_COMPARE] = op_compare, [DMO_OP_CHASE] = op_chase, [DMO_OP_ATOMIC_ADD] = op_atomic_add,
 };
 
-/* ---- the queue ------------------------------------------------------------------------------------------------ */
+/* ---- the queue ------------------------------------------------------------ */
 
 static void run_one(struct sim_pt *pt, const struct dmo_command *cmd)
 {

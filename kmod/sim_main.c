@@ -2,8 +2,8 @@
 /*
  * sim_main.c - dmo_sim.ko: devices that need no hardware
  *
- * A device of the private kind: its memory is vmalloc'ed here, but nobody uses it except through its copy engine and its
- * commands. It takes faults and keeps dirty bits.
+ * A device of the private kind: its memory is vmalloc'ed here, but nobody uses it except through its
+ * copy engine and its commands. It takes faults and keeps dirty bits.
  */
 #include "sim.h"
 

@@ -2,8 +2,9 @@
 /*
  * sim_mmu.c - page tables and TLB of the simulated device
  *
- * Like real hardware it keeps using a cached translation until it is told to forget it, sets the dirty bit in the table at
- * the first write through a cached translation, and faults where that finds the entry gone or read-only.
+ * Like real hardware it keeps using a cached translation until it is told to forget it, sets the dirty
+ * bit in the table at the first write through a cached translation, and faults where that finds the
+ * entry gone or read-only.
  */
 #include "sim.h"
 
@@ -46,7 +47,8 @@ int sim_pt_enter(void *priv, const struct dmo_pte_run *run)
 	unsigned long bits = run->prot & DMO_PROT_WRITE ? PTE_WRITE : 0, first = run->va / SIM_PAGE;
 
 	for (u32 i = 0; i < run->pages; i++) {
-		void *old = xa_store(&pt->table, first + i, xa_mk_value(pte_make(run->frame + i, bits)), GFP_NOFS);
+		unsigned long pte = pte_make(run->frame + i, bits);
+		void *old = xa_store(&pt->table, first + i, xa_mk_value(pte), GFP_NOFS);
 
 		if (!xa_is_err(old))
 			continue;

@@ -2,17 +2,17 @@
 /*
  * sync.c - fsync, and what changes a file's size or punches holes into it
  *
- * A change of the range raises the object's barrier: blocks that are MOVING and I/O come to their end, no other begins,
- * faults wait. Under the barrier translations of the range go, a page that the range covers in part is written back, the
- * backing file is changed (which unmaps the CPU), then every copy in the range is dropped. If the backing file can't be
- * changed nothing has been.
+ * A change of the range raises the object's barrier: blocks that are MOVING and I/O come to their end,
+ * no other begins, faults wait. Under the barrier translations of the range go, a page that the range
+ * covers in part is written back, the backing file is changed (which unmaps the CPU), then every copy
+ * in the range is dropped. If the backing file can't be changed nothing has been.
  */
 #include "internal.h"
 
 #include <linux/falloc.h>
 #include <linux/mount.h>
 
-/* ---- the barrier ------------------------------------------------------------------------------------------ */
+/* ---- the barrier ---------------------------------------------------------- */
 
 static bool quiet(struct kdm_obj *obj, u64 first, u64 last)
 {
@@ -40,7 +40,7 @@ static void drop_barrier(struct kdm_obj *obj)
 	wake_up_all(&obj->wait);
 }
 
-/* ---- what a change does to residency ------------------------------------------------------------------------- */
+/* ---- what a change does to residency -------------------------------------- */
 
 /* Takes the translations of the block's pages away: of the range, or (whole) of all. */
 static int release_block(struct dmo_block *b, unsigned int from, unsigned int count)
@@ -160,7 +160,7 @@ static int change_range(struct kdm_obj *obj, u64 offset, u64 end, const struct c
 	return err;
 }
 
-/* ---- size ----------------------------------------------------------------------------------------------------- */
+/* ---- size ----------------------------------------------------------------- */
 
 static int set_size(struct kdm_obj *obj, const struct change *c)
 {
@@ -240,7 +240,7 @@ void kdm_discard(struct kdm_obj *obj)
 	change_range(obj, 0, ~0ull, &c);
 }
 
-/* ---- fsync, llseek -------------------------------------------------------------------------------------------------- */
+/* ---- fsync, llseek -------------------------------------------------------- */
 
 /* Invariant 5. file is an open object, or a mapping's file on the backing inode (mmap.c). */
 int kdm_fsync(struct file *file, loff_t start, loff_t end, int datasync)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * dmo/driver.h - what a kernel driver supplies to bring its device's memory under dmo.ko, and what it may call
+ * dmo/driver.h - what a kernel driver supplies to bring its device's memory under dmo.ko, and what it
+ * may call
  *
- * A device is memory counted in 4 KiB frames and, where it has them, an MMU with any number of page tables, a copy
- * engine and a queue for commands. It never decides where a page lives: dmo.ko does, and tells the driver by filling
- * page tables and by copying.
+ * A device is memory counted in 4 KiB frames and, where it has them, an MMU with any number of page
+ * tables, a copy engine and a queue for commands. It never decides where a page lives: dmo.ko does, and
+ * tells the driver by filling page tables and by copying.
  *
  *	dmo_dev_create		the device has a name and a number
  *	dmo_dev_register_physmem	it has memory; contexts can be opened from here on (/dev/dmo/NAME)
@@ -12,9 +13,9 @@
  *	dmo_dev_complete	a command is over
  *	dmo_dev_destroy		brings every page home and forgets the device
  *
- * Calls of the ops table may come from any task, several at once, and may sleep. Those on one page table's same pages
- * come one at a time. They never wait for a fault. A driver calls dmo_dev_fault with none of its own locks held that
- * one of its ops takes.
+ * Calls of the ops table may come from any task, several at once, and may sleep. Those on one page
+ * table's same pages come one at a time. They never wait for a fault. A driver calls dmo_dev_fault with
+ * none of its own locks held that one of its ops takes.
  *
  * All results are 0 or a negative errno.
  */
@@ -81,9 +82,9 @@ struct dmo_dev_ops {
 	/* Enters translations, replacing what stood there. -ENOMEM: none of them. */
 	int (*pt_enter)(void *pt, const struct dmo_pte_run *run);
 	/*
-	 * Takes translations away, or (protect) the permission to write. Adds to dirty a bit for each page from va on
-	 * that was written since it was entered; a device without DMO_DEVICE_DIRTY adds every writable page. The TLB is
-	 * not their business: tlb_invalidate follows.
+	 * Takes translations away, or (protect) the permission to write. Adds to dirty a bit for each
+	 * page from va on that was written since it was entered; a device without DMO_DEVICE_DIRTY adds
+	 * every writable page. The TLB is not their business: tlb_invalidate follows.
 	 */
 	void (*pt_release)(void *pt, u64 va, u32 pages, unsigned long *dirty);
 	void (*pt_protect)(void *pt, u64 va, u32 pages, unsigned long *dirty);
@@ -98,8 +99,9 @@ struct dmo_dev_ops {
 	int (*submit)(void *pt, const struct dmo_command *commands, u32 count);
 
 	/*
-	 * Starts transfers; the arrays belong to the caller again when the call returns, the pages when the fence has
-	 * signalled. A fence, or an ERR_PTR: nothing was started. NULL in the table: memory is coherent, the CPU copies.
+	 * Starts transfers; the arrays belong to the caller again when the call returns, the pages when
+	 * the fence has signalled. A fence, or an ERR_PTR: nothing was started. NULL in the table:
+	 * memory is coherent, the CPU copies.
 	 */
 	struct dma_fence *(*copy)(void *priv, const struct dmo_copy_job *jobs, u32 count);
 
@@ -108,22 +110,24 @@ struct dmo_dev_ops {
 };
 
 /*
- * A device of that name (letters, digits, '_', '-', '.'), of the table ops. parent may be NULL. An ERR_PTR: -EINVAL for
- * the name or an incomplete table, -EEXIST, -ENOSPC: 63 devices are there, -ENOMEM.
+ * A device of that name (letters, digits, '_', '-', '.'), of the table ops. parent may be NULL. An
+ * ERR_PTR: -EINVAL for the name or an incomplete table, -EEXIST, -ENOSPC: 63 devices are there,
+ * -ENOMEM.
  */
-struct dmo_dev *dmo_dev_create(const char *name, const struct dmo_dev_ops *ops, void *priv, struct device *parent,
-			       const struct dmo_dev_info *info);
+struct dmo_dev *dmo_dev_create(const char *name, const struct dmo_dev_ops *ops, void *priv,
+			       struct device *parent, const struct dmo_dev_info *info);
 /* Its memory, once. 0; -EINVAL: not whole pages, or none; -EBUSY: it has some; errors of memremap_pages. */
 int dmo_dev_register_physmem(struct dmo_dev *dev, const struct dmo_physmem *mem);
 /*
- * Ends the device: open contexts answer ENODEV, every page goes home. Pages that are pinned by the CPU (direct I/O under
- * way) are waited for; leases are ended. No op is called after it returned.
+ * Ends the device: open contexts answer ENODEV, every page goes home. Pages that are pinned by the CPU
+ * (direct I/O under way) are waited for; leases are ended. No op is called after it returned.
  */
 void dmo_dev_destroy(struct dmo_dev *dev);
 
 /*
- * The page at va missed, or forbade the access; the command will go on for bytes (a hint). Resolves it, and sleeps for
- * that. 0: the translation is there, try again. -EFAULT nothing mapped, -EACCES, -EIO, -ENOSPC, -ENODEV, -ECANCELED.
+ * The page at va missed, or forbade the access; the command will go on for bytes (a hint). Resolves it,
+ * and sleeps for that. 0: the translation is there, try again. -EFAULT nothing mapped, -EACCES, -EIO,
+ * -ENOSPC, -ENODEV, -ECANCELED.
  */
 int dmo_dev_fault(struct dmo_as *as, u64 va, u64 bytes, bool write);
 /* A command is over; the struct is copied. */

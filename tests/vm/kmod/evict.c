@@ -63,7 +63,7 @@ static uint64_t stat_of(uint32_t dev, const char *key)
 	return device_stat(info.name, key);
 }
 
-/* ---- private memory, by commands ------------------------------------------------------------------------ */
+/* ---- private memory, by commands ------------------------------------------ */
 
 static void a_device_goes_through_four_times_its_memory(void)
 {
@@ -127,7 +127,7 @@ static void two_processes_and_a_device_at_random(void)
 	eq(sum, 9000);
 }
 
-/* ---- limits ------------------------------------------------------------------------------------------------ */
+/* ---- limits --------------------------------------------------------------- */
 
 static void lowering_the_limit_evicts_before_it_returns(void)
 {
@@ -234,7 +234,7 @@ static void a_failed_copy_loses_nothing(void)
 	}
 }
 
-/* ---- coherent memory ------------------------------------------------------------------------------------------ */
+/* ---- coherent memory ------------------------------------------------------ */
 
 static void the_cpu_uses_coherent_memory_in_place(void)
 {
@@ -317,7 +317,7 @@ static void a_page_that_a_pipe_holds_stays_in_place(void)
 	eq(differs(at, 0, BLOCK, 1), BLOCK);
 }
 
-/* ---- the store ---------------------------------------------------------------------------------------------------- */
+/* ---- the store ------------------------------------------------------------ */
 
 static void a_full_disk_keeps_the_bytes_on_the_device(void)
 {

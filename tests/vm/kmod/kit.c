@@ -14,7 +14,7 @@
 
 #define SKIPPED 77
 
-/* ---- running ------------------------------------------------------------------------------------------- */
+/* ---- running -------------------------------------------------------------- */
 
 void fail_at(const char *file, int line, const char *what, long long got, long long want)
 {
@@ -62,7 +62,7 @@ int run_tests(const struct test *tests, int n)
 	return failed ? 1 : skipped == n ? SKIPPED : 0;
 }
 
-/* ---- objects ----------------------------------------------------------------------------------------------- */
+/* ---- objects -------------------------------------------------------------- */
 
 int control(void)
 {
@@ -128,7 +128,7 @@ void *map(int fd, uint64_t size)
 	return at;
 }
 
-/* ---- devices --------------------------------------------------------------------------------------------------- */
+/* ---- devices -------------------------------------------------------------- */
 
 void device_info(uint32_t number, struct dmo_device_info *info)
 {
@@ -161,7 +161,7 @@ int context(uint32_t device)
 	return fd;
 }
 
-/* ---- residency ----------------------------------------------------------------------------------------------------- */
+/* ---- residency ------------------------------------------------------------ */
 
 int migrate(int fd, uint64_t offset, uint64_t length, uint32_t device)
 {
@@ -213,7 +213,7 @@ uint64_t device_stat(const char *device, const char *key)
 	return found;
 }
 
-/* ---- contexts -------------------------------------------------------------------------------------------------------- */
+/* ---- contexts ------------------------------------------------------------- */
 
 uint64_t key_of(int fd)
 {
@@ -258,7 +258,7 @@ int fill(int ctx, uint64_t va, uint64_t bytes, uint8_t value)
 	return command(ctx, DMO_OP_FILL, va, bytes, value).status;
 }
 
-/* ---- content ----------------------------------------------------------------------------------------------------------- */
+/* ---- content -------------------------------------------------------------- */
 
 static uint64_t word(uint64_t offset, uint32_t seed)
 {

@@ -2,9 +2,10 @@
 /*
  * kit.h - what the tests of the kernel modules share
  *
- * A program is a list of tests, each in a process of its own, so that what a test leaves open goes with it. A test fails
- * at the first check that does not hold. It runs as root in a virtual machine that has dmo.ko, a private device sim0
- * (and sim1) of SIM_MIB, and, where there is one, a coherent device (ivshmem).
+ * A program is a list of tests, each in a process of its own, so that what a test leaves open goes with
+ * it. A test fails at the first check that does not hold. It runs as root in a virtual machine that has
+ * dmo.ko, a private device sim0 (and sim1) of SIM_MIB, and, where there is one, a coherent device
+ * (ivshmem).
  */
 #ifndef KIT_H
 #define KIT_H

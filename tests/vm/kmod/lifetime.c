@@ -45,7 +45,7 @@ static void an_object_keeps_the_module(void)
 	yes(fd >= 0);
 }
 
-/* ---- the PCI device ------------------------------------------------------------------------------------------ */
+/* ---- the PCI device ------------------------------------------------------- */
 
 /* Writes the name of the first ivshmem device to the driver's file. */
 static int bus(const char *file, const char *address)

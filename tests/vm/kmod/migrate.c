@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * migrate.c - pages that live on devices and what the CPU sees of them: every test for the private and the coherent kind,
- * over fresh memory and over ext4
+ * migrate.c - pages that live on devices and what the CPU sees of them: every test for the private and
+ * the coherent kind, over fresh memory and over ext4
  */
 #define _GNU_SOURCE
 #include "kit.h"
