@@ -253,10 +253,13 @@ int kdm_fsync(struct file *file, loff_t start, loff_t end, int datasync)
 		err = kdm_clean_range(obj, start, end);
 	if (obj->rw)
 		later = vfs_fsync_range(obj->rw, start, end, datasync);
-	if (f && !err) {
+	if (f) {		/* what this call met is not told a second time */
+		int seen;
+
 		mutex_lock(&f->lock);
-		err = errseq_check_and_advance(&obj->wb_err, &f->wb_seen);
+		seen = errseq_check_and_advance(&obj->wb_err, &f->wb_seen);
 		mutex_unlock(&f->lock);
+		err = err ? err : seen;
 	}
 	return err ? err : later;
 }

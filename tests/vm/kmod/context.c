@@ -5,9 +5,11 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define RW (DMO_PROT_READ | DMO_PROT_WRITE)
@@ -298,6 +300,42 @@ static void two_devices_take_turns(void)
 	eq(at[0], 3);
 }
 
+/* Maps its words anew for each addition, so that faults meet moves all the time. */
+static pid_t start_adding(uint64_t *at, uint64_t pages, int rounds)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	srand(getpid());
+	for (int i = 0; i < rounds; i++) {
+		uint64_t page = rand() % pages;
+
+		sys(madvise((char *)at + page * PAGE, PAGE, MADV_DONTNEED));
+		__atomic_fetch_add(&at[page * PAGE / 8], 1, __ATOMIC_SEQ_CST);
+	}
+	_exit(0);
+}
+
+static void additions_race_with_faults_and_none_is_lost(void)
+{
+	enum { PAGES = 8, ROUNDS = 6000 };
+	int fd = fresh(PAGES * PAGE), ctx = context(sim());
+	uint64_t va = ctx_map(ctx, fd, PAGES * PAGE, RW), sum = 0, *at = map(fd, PAGES * PAGE);
+	pid_t pids[2] = { start_adding(at, PAGES, ROUNDS), start_adding(at, PAGES, ROUNDS) };
+	int status;
+
+	for (int i = 0; i < ROUNDS; i++)
+		eq(command(ctx, DMO_OP_ATOMIC_ADD, va + rand() % PAGES * PAGE, 1, 0).status, 0);
+	for (int i = 0; i < 2; i++) {
+		waitpid(pids[i], &status, 0);
+		eq(status, 0);
+	}
+	for (int i = 0; i < PAGES; i++)
+		sum += at[i * PAGE / 8];
+	eq(sum, 3 * ROUNDS);
+}
+
 static void completions_are_waited_for(void)
 {
 	int fd = fresh(BLOCK), ctx = context(sim());
@@ -357,7 +395,7 @@ int main(void)
 		T(keys_die_with_their_open_file_and_mappings_do_not), T(a_descriptor_does_instead_of_a_key),
 		T(fixed_addresses_are_checked), T(a_fault_makes_a_range_accessible),
 		T(many_contexts_of_one_process_share_an_object), T(two_devices_take_turns),
-		T(completions_are_waited_for), T(closing_a_context_with_work_under_way_ends_it),
+		T(additions_race_with_faults_and_none_is_lost), T(completions_are_waited_for), T(closing_a_context_with_work_under_way_ends_it),
 		T(a_device_without_page_tables_has_no_contexts),
 	};
 

@@ -64,6 +64,21 @@ static void a_mapping_made_before_the_move_sees_it_through(void)
 	}
 }
 
+static void a_store_after_the_move_is_noticed(void)
+{
+	uint32_t dev = device();
+	int fd = object(SIZE);
+	char *at = map(fd, SIZE);
+
+	pattern(at, 0, SIZE, 2);
+	eq(migrate(fd, 0, SIZE, dev), 0);
+	at[BLOCK] ^= 1;
+	if (device == coherent_device)
+		yes(extent(fd, BLOCK).flags & DMO_EXT_DIRTY);
+	else
+		eq(extent(fd, BLOCK).device, DMO_DEVICE_HOST);
+}
+
 static void reads_and_writes_reach_the_newest_bytes(void)
 {
 	int fd = on_device(device());
@@ -344,7 +359,7 @@ static void moves_race_with_stores_and_no_store_is_lost(void)
 
 static const struct test tests[] = {
 	T(content_survives_the_way_there_and_back), T(a_mapping_made_before_the_move_sees_it_through),
-	T(reads_and_writes_reach_the_newest_bytes), T(odd_offsets_and_lengths_are_written_exactly),
+	T(a_store_after_the_move_is_noticed), T(reads_and_writes_reach_the_newest_bytes), T(odd_offsets_and_lengths_are_written_exactly),
 	T(msync_puts_the_bytes_into_the_backing_file), T(a_private_copy_stays_its_owner_s),
 	T(a_punched_range_reads_as_zeros_everywhere), T(a_truncated_tail_is_gone_for_good),
 	T(direct_io_goes_into_pages_of_the_device), T(a_child_shares_what_its_parent_mapped),
