@@ -54,15 +54,6 @@ static void check_spec(const char *text)
 
 /* ---- dmofs -o ------------------------------------------------------------------------------------------------ */
 
-/* The copy of the list that the options point into is never freed by dmofs: it is remembered here. */
-static char *list_copy;
-char *__real_strdup(const char *text);
-char *__wrap_strdup(const char *text);
-char *__wrap_strdup(const char *text)
-{
-	return list_copy = __real_strdup(text);
-}
-
 static char printed[4096];
 
 static int parse_list(const char *list, struct fs_options *opt)
@@ -99,7 +90,7 @@ static void check_list(const char *list)
 	require(opt.readahead_kb >= 4 && opt.readahead_kb <= 1 << 20, "read-ahead is in bounds");
 	for (unsigned i = 0; i + 1 < opt.device_count; i++)
 		check_device_word(opt.devices[i]);
-	free(list_copy);
+	fs_options_free(&opt);
 }
 
 /* text as a device in a list: its commas and backslashes escaped; from the second colon on, colons are commas. */
@@ -126,7 +117,7 @@ static void check_listed(const char *text)
 	require(!strcmp(opt.devices[0], want), "a device comes out of a list as it was written into it");
 	require(!strcmp(opt.devices[1], "sim:last") && !strcmp(opt.kernel, ",noatime"),
 		"what stands behind it holds too");
-	free(list_copy);
+	fs_options_free(&opt);
 	free(list);
 	free(want);
 }
