@@ -16,6 +16,7 @@
 
 #include "control.h"
 #include "data.h"
+#include "kernel.h"
 #include "open.h"
 #include "worker.h"
 
@@ -72,6 +73,17 @@ static int size_fd(struct fs_inode *inode, struct fs_file *file, bool *temporary
 	return fd >= 0 ? fd : fs_inode_reopen(inode, O_WRONLY);
 }
 
+/* The module's object in the place of the store's descriptor: what devices hold beyond the new end must go. */
+static int use_object(struct fs *fs, int fd, bool temporary)
+{
+	int object = fs->kernel && temporary ? fs_kernel_object(fs, fd, false) : -1;
+
+	if (object < 0)
+		return fd;
+	close(fd);
+	return object;
+}
+
 static int set_size(struct fs_inode *inode, struct fs_file *file, uint64_t size)
 {
 	const struct fuse_setattr_in *arg = fs_worker_arg(fs_worker());
@@ -86,6 +98,7 @@ static int set_size(struct fs_inode *inode, struct fs_file *file, uint64_t size)
 	fd = size_fd(inode, file, &temporary);
 	if (fd < 0)
 		return fd;
+	fd = use_object(inode->fs, fd, temporary);
 	rc = eng_truncate(inode->obj, fd, size);
 	if (!rc && arg->valid & FATTR_KILL_SUIDGID)
 		fs_data_kill_suid(fs_worker(), fd);

@@ -4,6 +4,9 @@
  *
  *	.dmo/info  .dmo/metrics  .dmo/devices/NAME/{context, and the engine's control files}
  *
+ * Where the kernel module serves, the devices are its own: context is a link to the device's node, and the other files
+ * stand for those in sysfs.
+ *
  * The tree is an array, made once and never changed; an entry names its parent. It is reachable by name, not
  * listed in the root. A text is made when the file is opened and read from there, so that a reader sees one
  * moment. The kernel checks modes: contexts have the device's, writable files its write bits.
@@ -22,6 +25,7 @@
 #include <unistd.h>
 
 #include "context.h"
+#include "kernel.h"
 #include "loose.h"
 #include "reply.h"
 
@@ -29,7 +33,7 @@
 #define FIRST_NUMBER 0x0d30000000000000ULL	/* inode numbers that no store uses */
 #define CONTEXT_SIZE (1u << 24)		/* more than any write: the kernel serialises writes beyond the end */
 
-enum what { DIRECTORY, INFO, METRICS, CONTEXT, DEVICE_TEXT };
+enum what { DIRECTORY, INFO, METRICS, CONTEXT, DEVICE_TEXT, KERNEL_NODE, KERNEL_TEXT };
 
 struct entry {
 	struct fs_node node;		/* FS_NODE_CONTROL */
@@ -37,6 +41,7 @@ struct entry {
 	const char *name;
 	const struct entry *parent;
 	struct eng_device *dev;
+	unsigned number;		/* of the module's device */
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
@@ -89,15 +94,36 @@ static void add_device(struct fs_control *c, struct entry *devices, struct eng_d
 	}
 }
 
+static void add_kernel_device(struct fs *fs, struct fs_control *c, struct entry *devices, unsigned number)
+{
+	const struct fs_kernel_device *d = fs_kernel_device(fs, number);
+	struct entry *dir, *e;
+
+	if (!*d->name)		/* it went, and left a gap */
+		return;
+	dir = add(c, devices, d->name, DIRECTORY, S_IFDIR | 0555);
+	add(c, dir, "context", KERNEL_NODE, S_IFLNK | 0777)->number = number;
+	for (unsigned i = 0; eng_device_files[i]; i++) {
+		bool writable = eng_device_file_writable(eng_device_files[i]);
+
+		if (!strcmp(eng_device_files[i], "inject"))
+			continue;
+		e = add(c, dir, eng_device_files[i], KERNEL_TEXT, S_IFREG | 0444 | (writable ? d->mode & 0222 : 0));
+		e->number = number;
+		e->uid = d->uid;
+		e->gid = d->gid;
+	}
+}
+
 int fs_control_start(struct fs *fs)
 {
-	unsigned files = 0, devices = eng_device_count(fs->eng);
+	unsigned files = 0, devices = eng_device_count(fs->eng), of_kernel = fs_kernel_device_count(fs);
 	struct entry *top, *list;
 	struct fs_control *c;
 
 	while (eng_device_files[files])
 		files++;
-	c = calloc(1, sizeof(*c) + (4 + devices * (2 + files)) * sizeof(struct entry));
+	c = calloc(1, sizeof(*c) + (4 + (devices + of_kernel) * (2 + files)) * sizeof(struct entry));
 	if (!c)
 		return -ENOMEM;
 	clock_gettime(CLOCK_REALTIME, &c->born);
@@ -107,6 +133,8 @@ int fs_control_start(struct fs *fs)
 	list = add(c, top, "devices", DIRECTORY, S_IFDIR | 0555);
 	for (unsigned i = 0; i < devices; i++)
 		add_device(c, list, eng_device(fs->eng, i));
+	for (unsigned i = 0; i < of_kernel; i++)
+		add_kernel_device(fs, c, list, i);
 	fs->control = c;
 	return 0;
 }
@@ -216,6 +244,8 @@ static ssize_t show(struct fs *fs, const struct entry *e, char *buf, size_t size
 		return show_info(fs, buf, size);
 	case METRICS:
 		return eng_metrics(fs->eng, buf, size);
+	case KERNEL_TEXT:
+		return fs_kernel_show(fs, e->number, e->name, buf, size);
 	default:
 		return eng_device_show(e->dev, e->name, buf, size);
 	}
@@ -294,6 +324,17 @@ void fs_control_read(struct fs_worker *w, struct fs_open *open, const struct fus
 	atomic_fetch_sub(&text->readers, 1);
 }
 
+void fs_control_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	const struct entry *e = entry_of(ino);
+	char path[64];
+
+	if (e->what == KERNEL_NODE)
+		fuse_reply_readlink(req, fs_kernel_node(fs_of(req), e->number, path, sizeof(path)));
+	else
+		fuse_reply_err(req, EINVAL);
+}
+
 static void answer_store(struct fs_call *call)
 {
 	if (!call->req.result)
@@ -307,7 +348,7 @@ void fs_control_write(struct fs_worker *w, struct fs_open *open, const struct fu
 	const struct entry *e = text->entry;
 	struct fs_call *call;
 
-	if (e->what != DEVICE_TEXT || !eng_device_file_writable(e->name)) {
+	if ((e->what != DEVICE_TEXT && e->what != KERNEL_TEXT) || !eng_device_file_writable(e->name)) {
 		fs_reply(w->fd, w->in->unique, -EACCES, NULL, 0);
 		return;
 	}
@@ -319,5 +360,9 @@ void fs_control_write(struct fs_worker *w, struct fs_open *open, const struct fu
 	call->size = arg->size;
 	fs_call_take_block(w, call);
 	fs_call_begin(call, answer_store);
+	if (e->what == KERNEL_TEXT) {
+		fs_kernel_store(w->fs, e->number, e->name, &call->req, call->block + FS_BLOCK_DATA, call->size);
+		return;
+	}
 	eng_device_store(e->dev, e->name, call->block + FS_BLOCK_DATA, call->size, &call->req);
 }

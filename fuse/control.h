@@ -12,6 +12,8 @@ void fs_control_stop(struct fs *fs);
 /* Finds name in parent (the root, for the directory itself). 0 or -errno. */
 int fs_control_find(struct fs *fs, fuse_ino_t parent, const char *name, struct fuse_entry_param *e);
 void fs_control_stat(struct fs *fs, fuse_ino_t ino, struct stat *st);
+/* The link to a device's node. */
+void fs_control_readlink(fuse_req_t req, fuse_ino_t ino);
 void fs_control_getattr(fuse_req_t req, fuse_ino_t ino);
 /* Takes truncation (echo 1M > memory.max), refuses all else. */
 void fs_control_setattr(fuse_req_t req, fuse_ino_t ino, int valid);

@@ -26,6 +26,7 @@
 struct fs_control;
 struct fs_workers;
 struct fs_calls;
+struct fs_kernel;
 
 struct fs {
 	const struct fs_options *opt;
@@ -34,6 +35,7 @@ struct fs {
 	struct fs_control *control;
 	struct fs_workers *workers;
 	struct fs_calls *calls;
+	struct fs_kernel *kernel;	/* the module serves; NULL: the engine does */
 	struct fs_inodes inodes;
 	dev_t dev;		/* the mount's, as stat(2) shows it */
 	int proc_fd;		/* /proc/self/fd: opens an O_PATH descriptor again, for I/O */

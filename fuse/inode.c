@@ -60,6 +60,7 @@ static void inode_init(struct fs *fs, struct fs_inode *inode, int fd, const stru
 		.ino = st->st_ino, .lookups = 1, .backing_id = -1,
 	};
 	atomic_init(&inode->data_fd, -1);
+	inode->object_fd = -1;
 	pthread_mutex_init(&inode->lock, NULL);
 }
 
@@ -193,6 +194,10 @@ static void inode_free(struct fs_inode *inode)
 {
 	int data_fd = atomic_load(&inode->data_fd);
 
+	if (inode->object_fd >= 0) {
+		close(inode->object_fd);
+		atomic_fetch_sub(&inode->fs->inodes.data_fds, 1);
+	}
 	if (data_fd >= 0 && data_fd != inode->fd) {
 		close(data_fd);
 		atomic_fetch_sub(&inode->fs->inodes.data_fds, 1);

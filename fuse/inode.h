@@ -37,6 +37,8 @@ struct fs_inode {
 	struct fs_file *files;		/* opens */
 	unsigned bypassing;		/* opens in passthrough mode */
 	int32_t backing_id;		/* while bypassing */
+	bool object;			/* its opens are the module's objects; decided by the first of them */
+	int object_fd;			/* keeps the object, and so what devices hold of it, between opens; -1: none */
 	bool drop_cache;		/* the kernel's pages may be older than the store: next open drops them */
 	_Atomic uint8_t hint;		/* enum fs_hint: what the passthrough attribute on it says */
 	_Atomic uint8_t parent_hint;	/* ... and on the directory it was found in */

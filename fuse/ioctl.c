@@ -23,6 +23,7 @@
 
 #include "context.h"
 #include "cred.h"
+#include "kernel.h"
 #include "open.h"
 #include "reply.h"
 
@@ -44,7 +45,7 @@ static void answer_ioctl(struct fs_call *call)
 	eng_ioctl_free(&call->req);
 }
 
-static bool owns(fuse_req_t req, struct fs_inode *inode)
+bool fs_ioctl_owns(fuse_req_t req, struct fs_inode *inode)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct stat st;
@@ -52,16 +53,24 @@ static bool owns(fuse_req_t req, struct fs_inode *inode)
 	return !ctx->uid || (!fstat(inode->fd, &st) && st.st_uid == ctx->uid);
 }
 
+struct fs_call *fs_ioctl_call(fuse_req_t req, size_t out_size)
+{
+	struct fs_call *call = fs_call_take(req, answer_ioctl);
+
+	if (call)
+		call->out_size = out_size;
+	return call;
+}
+
 static void engine_ioctl(fuse_req_t req, struct fs_open *open, unsigned cmd, const void *in, size_t in_size,
 			 size_t out_size)
 {
 	struct fs_file *file = open->kind == FS_OPEN_FILE ? (struct fs_file *)open : NULL;
-	struct eng_cred cred = fs_cred_of(req, file && owns(req, file->inode));
-	struct fs_call *call = fs_call_take(req, answer_ioctl);
+	struct eng_cred cred = fs_cred_of(req, file && fs_ioctl_owns(req, file->inode));
+	struct fs_call *call = fs_ioctl_call(req, out_size);
 
 	if (!call)
 		return;
-	call->out_size = out_size;
 	if (file)
 		eng_ioctl(file->eng, &call->req, cmd, in, in_size, &cred);
 	else
@@ -109,6 +118,11 @@ static void store_ioctl(fuse_req_t req, struct fs_inode *inode, unsigned cmd, co
 	close(fd);
 }
 
+static bool is_object(const struct fs_open *open)
+{
+	return open->kind == FS_OPEN_FILE && ((const struct fs_file *)open)->object;
+}
+
 static bool is_store_ioctl(unsigned cmd)
 {
 	return cmd == FS_IOC_GETFLAGS || cmd == FS_IOC_SETFLAGS || cmd == FS_IOC_FSGETXATTR || cmd == FS_IOC_FSSETXATTR;
@@ -122,6 +136,8 @@ void fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fu
 
 	if (flags & FUSE_IOCTL_UNRESTRICTED)
 		fuse_reply_err(req, ENOTTY);
+	else if (_IOC_TYPE(cmd) == DMO_IOC_MAGIC && engine && is_object(open))
+		fs_kernel_ioctl(req, (struct fs_file *)open, cmd, in, in_size, out_size);
 	else if (_IOC_TYPE(cmd) == DMO_IOC_MAGIC && engine)
 		engine_ioctl(req, open, cmd, in, in_size, out_size);
 	else if (is_store_ioctl(cmd) && !fs_is_control(ino))
@@ -136,7 +152,10 @@ void fs_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct f
 
 	switch (open->kind) {
 	case FS_OPEN_FILE:
-		fuse_reply_poll(req, eng_poll(((struct fs_file *)open)->eng, handle));
+		if (is_object(open))
+			fs_kernel_poll(req, (struct fs_file *)open, handle);
+		else
+			fuse_reply_poll(req, eng_poll(((struct fs_file *)open)->eng, handle));
 		break;
 	case FS_OPEN_CONTEXT:
 		fuse_reply_poll(req, eng_ctx_poll(fs_context_of(open), handle));

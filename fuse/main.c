@@ -27,6 +27,7 @@
 #include "daemon.h"
 #include "fs.h"
 #include "guard.h"
+#include "kernel.h"
 #include "log.h"
 #include "loose.h"
 #include "mount.h"
@@ -117,6 +118,25 @@ static int add_devices(struct fs *fs)
 	return FS_EXIT_OK;
 }
 
+static int use_kernel(struct fs *fs)
+{
+	int rc = fs->privileged ? fs_kernel_start(fs) : -EPERM;
+
+	switch (rc) {
+	case 0:
+		return FS_EXIT_OK;
+	case -ENOENT:
+		fs_log(LOG_ERR, "--device kernel: there is no %s: load the module (modprobe dmo)", FS_KERNEL_CONTROL);
+		break;
+	case -EPERM:
+		fs_log(LOG_ERR, "--device kernel: needs root; an own simulated device does not: --device sim:npu0,memory=32M");
+		break;
+	default:
+		fs_log(LOG_ERR, "--device kernel: %s: %s", FS_KERNEL_CONTROL, strerror(-rc));
+	}
+	return FS_EXIT_DEVICE;
+}
+
 static int start_engine(struct fs *fs)
 {
 	struct eng_config config = {
@@ -129,7 +149,7 @@ static int start_engine(struct fs *fs)
 		fs_log(LOG_ERR, "the engine does not start: %s", strerror(-rc));
 		return FS_EXIT_SYSTEM;
 	}
-	rc = add_devices(fs);
+	rc = fs->opt->module ? use_kernel(fs) : add_devices(fs);
 	if (rc)
 		return rc;
 	rc = eng_start(fs->eng);
@@ -216,6 +236,7 @@ static int finish(struct fs *fs)
 	fs_workers_stop(fs);
 	fs_inodes_each(fs, fs_open_release_all, NULL);
 	fs_context_release_all();
+	fs_kernel_stop(fs);
 	fs_loose_end_all();
 	rc = write_back(fs);
 	if (rc)

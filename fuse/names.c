@@ -263,7 +263,7 @@ void fs_names_readlink(fuse_req_t req, fuse_ino_t ino)
 	ssize_t n;
 
 	if (fs_is_control(ino)) {
-		fuse_reply_err(req, EINVAL);
+		fs_control_readlink(req, ino);
 		return;
 	}
 	n = readlinkat(fs_inode(fs_of(req), ino)->fd, "", target, PATH_MAX);

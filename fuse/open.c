@@ -17,11 +17,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "control.h"
 #include "cred.h"
 #include "data.h"
+#include "kernel.h"
+#include "log.h"
 #include "names.h"
 #include "passthrough.h"
 #include "prune.h"
@@ -33,6 +36,39 @@ struct fs_file *fs_file(const struct fuse_file_info *fi)
 	struct fs_open *open = fs_handle(fi);
 
 	return open && open->kind == FS_OPEN_FILE ? (struct fs_file *)open : NULL;
+}
+
+/* The first open of a file decides whether it is an object of the module. Lock held. */
+static bool takes_object(struct fs_inode *inode)
+{
+	if (!inode->files)
+		inode->object = inode->fs->kernel && !fs_passthrough_promised(inode);
+	return inode->object;
+}
+
+/* Makes fd the module's object over the store's file. Lock held. */
+static int use_object(struct fs_file *file)
+{
+	static atomic_bool told;
+	int fd = fs_kernel_object(file->inode->fs, file->fd, (file->flags & O_ACCMODE) == O_RDONLY);
+
+	if (fd < 0 && file->inode->files) {
+		if (file->own_fd)
+			close(file->fd);
+		return fd;
+	}
+	if (fd < 0) {		/* served by the service, without devices */
+		file->inode->object = false;
+		if (!atomic_exchange(&told, true))
+			fs_log(LOG_WARNING, "%s: the module can't take a file (%s): no device will reach such",
+			       file->inode->fs->opt->store, strerror(-fd));
+		return 0;
+	}
+	if (file->own_fd)
+		close(file->fd);
+	file->fd = fd;
+	file->own_fd = file->object = true;
+	return 0;
 }
 
 /* Lock held. */
@@ -48,6 +84,8 @@ static int choose_fd(struct fs_file *file)
 	if (fd < 0)
 		return fd;
 	file->fd = fd;
+	if (takes_object(inode))
+		return use_object(file);
 	if (file->flags & O_DIRECT)
 		file->direct_fd = fs_inode_reopen(inode, file->flags & (O_ACCMODE | O_DIRECT));
 	return 0;
@@ -111,7 +149,14 @@ static void trim_data_fd(struct fs_inode *inode)
 	struct fs_inodes *t = &inode->fs->inodes;
 	int fd = atomic_load(&inode->data_fd);
 
-	if (fd < 0 || fd == inode->fd || atomic_load(&t->data_fds) <= t->data_fds_max)
+	if (atomic_load(&t->data_fds) <= t->data_fds_max)
+		return;
+	if (inode->object_fd >= 0) {
+		close(inode->object_fd);
+		inode->object_fd = -1;
+		atomic_fetch_sub(&t->data_fds, 1);
+	}
+	if (fd < 0 || fd == inode->fd)
 		return;
 	atomic_store(&inode->data_fd, -1);
 	close(fd);
@@ -123,6 +168,8 @@ static void file_release(struct fs_file *file)
 	struct fs_inode *inode = file->inode;
 
 	eng_release(file->eng);
+	if (file->object)
+		fs_kernel_release(file);
 	pthread_mutex_lock(&inode->lock);
 	*file->link = file->next;
 	if (file->next)
@@ -159,6 +206,8 @@ static uint32_t open_flags(struct fs_file *file)
 
 	if (file->bypass)
 		return FOPEN_PASSTHROUGH | FOPEN_NOFLUSH;
+	if (file->object)	/* nothing may stay in a cache that the module does not know */
+		return FOPEN_DIRECT_IO | FOPEN_NOFLUSH;
 	if (!inode->drop_cache)
 		return FOPEN_KEEP_CACHE | FOPEN_NOFLUSH;
 	inode->drop_cache = false;

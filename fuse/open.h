@@ -11,9 +11,13 @@ struct fs_file {
 	int fd;				/* the inode's, or its own */
 	int direct_fd;			/* O_DIRECT, for aligned requests; -1: none */
 	bool own_fd;
+	bool object;			/* fd is an object of the module */
 	bool bypass;			/* in passthrough mode */
 	struct fs_inode *inode;
 	struct eng_file *eng;
+	struct fuse_pollhandle *poll_handle;	/* of an object; this and the next: kernel_poll.c */
+	struct fs_file *polled_next;
+	bool polled;
 	struct fs_file *next, **link;	/* the inode's opens, under its lock */
 };
 

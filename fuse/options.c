@@ -10,6 +10,7 @@
 #include "config.h"
 
 #include "options.h"
+#include "kernel.h"
 #include "log.h"
 
 #include <getopt.h>
@@ -17,12 +18,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char usage_text[] =
 	"Usage: dmofs [options] STORE MOUNT --device SPEC [--device SPEC ...]\n"
 	"Mounts the directory STORE at MOUNT so that every file in it is a device memory object.\n"
 	"\n"
-	"  -d, --device SPEC     a device: TYPE:NAME,memory=SIZE[,key=value ...]\n"
+	"  -d, --device SPEC     a device: TYPE:NAME,memory=SIZE[,key=value ...]; or kernel: those of the\n"
+	"                        module dmo, which is also what is taken where none is named\n"
 	"  -f, --foreground      stay in the foreground, log to stderr\n"
 	"  -o OPT[,OPT ...]      as mount(8) hands them over:\n"
 	"      ro, rw            read-only, or not\n"
@@ -64,6 +67,10 @@ static int bad(const char *format, ...)
 
 static int add_device(struct fs_options *opt, char *spec)
 {
+	if (!strcmp(spec, "kernel")) {
+		opt->module = true;
+		return FS_EXIT_OK;
+	}
 	if (opt->device_count == FS_DEVICES_MAX)
 		return bad("more than %d devices", FS_DEVICES_MAX);
 	opt->devices[opt->device_count++] = spec;
@@ -343,8 +350,12 @@ static int check_words(struct fs_options *opt, int argc, char **argv)
 		return bad("'%s': one STORE and one MOUNT are wanted", argv[optind + 2]);
 	opt->store = argv[optind];
 	opt->mountpoint = argv[optind + 1];
-	if (!opt->device_count)
-		return bad("no device: add --device sim:npu0,memory=32M or the like");
+	if (!opt->device_count && !access(FS_KERNEL_CONTROL, F_OK))
+		opt->module = true;
+	if (opt->device_count && opt->module)
+		return bad("--device kernel takes the module's devices: no others beside them");
+	if (!opt->device_count && !opt->module)
+		return bad("no device: add --device sim:npu0,memory=32M or the like, or load the kernel module (dmo)");
 	return FS_EXIT_OK;
 }
 

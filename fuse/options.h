@@ -26,6 +26,7 @@ struct fs_options {
 	const char *mountpoint;
 	char *devices[FS_DEVICES_MAX];	/* specifications, commas between fields */
 	unsigned device_count;
+	bool module;			/* the devices are the kernel module's */
 	bool foreground;
 	bool read_only;
 	bool passthrough;

@@ -26,6 +26,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "kernel.h"
 #include "log.h"
 
 void fs_passthrough_init(struct fs *fs, const struct fuse_in_header *in, struct fuse_init_out *out)
@@ -40,6 +41,8 @@ void fs_passthrough_init(struct fs *fs, const struct fuse_in_header *in, struct 
 	out->max_write = fs->max_write;
 	out->max_pages = fs->max_write / sysconf(_SC_PAGESIZE);
 	out->flags |= FUSE_MAX_PAGES | (offered & FUSE_HANDLE_KILLPRIV_V2);
+	if (!(offered & FUSE_PASSTHROUGH) && fs->kernel)
+		fs_log(LOG_WARNING, "this kernel has no FUSE passthrough (Linux 6.9): files can't be mapped shared");
 	if (!(offered & FUSE_PASSTHROUGH) || !fs->privileged)
 		return;
 	out->flags |= FUSE_INIT_EXT;
@@ -85,6 +88,19 @@ void fs_passthrough_hint_changed(struct fs_inode *inode)
 		fs_inodes_each(inode->fs, inherit_again, inode);
 }
 
+/* What the attribute on the file says, else that on its directory. */
+static enum fs_hint nearest_hint(struct fs_inode *inode)
+{
+	enum fs_hint hint = hint_of(inode);
+
+	return hint < FS_HINT_NO ? inode->parent_hint : hint;
+}
+
+bool fs_passthrough_promised(struct fs_inode *inode)
+{
+	return nearest_hint(inode) == FS_HINT_YES;
+}
+
 static bool wanted(struct fs_inode *inode)
 {
 	struct fs *fs = inode->fs;
@@ -92,10 +108,36 @@ static bool wanted(struct fs_inode *inode)
 
 	if (!atomic_load(&fs->passthrough))
 		return false;
-	hint = hint_of(inode);
-	if (hint < FS_HINT_NO)
-		hint = inode->parent_hint;
+	if (inode->object)
+		return true;
+	hint = nearest_hint(inode);
 	return hint < FS_HINT_NO ? fs->opt->passthrough : hint == FS_HINT_YES;
+}
+
+/* The module's object over the store's file fd, which the inode keeps. */
+static int object_fd(struct fs_inode *inode, int fd, bool writable)
+{
+	if (inode->object_fd >= 0)
+		return inode->object_fd;
+	fd = fs_kernel_object(inode->fs, fd, !writable);
+	if (fd < 0)
+		return fd;
+	inode->object_fd = fd;
+	atomic_fetch_add(&inode->fs->inodes.data_fds, 1);
+	return fd;
+}
+
+/* The store's file, or the module's object over it, for opens of any mode: later ones follow. */
+static int backing_fd(struct fs_inode *inode)
+{
+	int fd = fs_inode_data_fd_locked(inode, true);
+	bool writable = fd >= 0;
+
+	if (fd < 0)
+		fd = atomic_load(&inode->data_fd);
+	if (fd < 0)
+		return -EBADF;
+	return inode->object ? object_fd(inode, fd, writable) : fd;
 }
 
 static int register_backing(struct fs_inode *inode)
@@ -103,12 +145,9 @@ static int register_backing(struct fs_inode *inode)
 	struct fuse_backing_map map = { 0 };
 	int id;
 
-	/* Later opens follow, writers among them. */
-	map.fd = fs_inode_data_fd_locked(inode, true);
+	map.fd = backing_fd(inode);
 	if (map.fd < 0)
-		map.fd = atomic_load(&inode->data_fd);
-	if (map.fd < 0)
-		return -EBADF;
+		return map.fd;
 	id = ioctl(fuse_session_fd(inode->fs->se), FUSE_DEV_IOC_BACKING_OPEN, &map);
 	if (id < 0)
 		return -errno;

@@ -17,6 +17,8 @@ void fs_passthrough_init(struct fs *fs, const struct fuse_in_header *in, struct 
 void fs_passthrough_enter(struct fs_file *file);
 /* The open goes; the inode's lock is held, the file is out of its list. */
 void fs_passthrough_leave(struct fs_file *file);
+/* Does an attribute promise that no device will touch the file? */
+bool fs_passthrough_promised(struct fs_inode *inode);
 /* An inode was found in parent: takes over what stands on the directory. */
 void fs_passthrough_inherit(struct fs_inode *inode, struct fs_inode *parent);
 /* The attribute was set on the inode, or removed. */
