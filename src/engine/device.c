@@ -249,7 +249,7 @@ int eng_device_add(struct engine *eng, const char *spec, char *why, size_t size)
 
 	why[0] = 0;
 	if (eng->nr_devices == ENG_DEVICES_MAX) {
-		snprintf(why, size, "%d devices are the most that one service has", ENG_DEVICES_MAX);
+		snprintf(why, size, "%u devices are the most that one service has", ENG_DEVICES_MAX);
 		return -ENOSPC;
 	}
 	dev = calloc(1, sizeof(*dev));

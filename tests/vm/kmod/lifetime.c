@@ -61,15 +61,32 @@ static int bus(const char *file, const char *address)
 	return r;
 }
 
+/* Is that the PCI address of the device with that name (dmo_ivshmem.c makes the one of the other)? */
+static int has_name(const char *address, const char *name)
+{
+	unsigned int bus_number, slot, function;
+	char made[64];
+
+	if (sscanf(address, "%*x:%x:%x.%x", &bus_number, &slot, &function) != 3)
+		return 0;
+	snprintf(made, sizeof(made), "ivshmem-%02x.%x", bus_number, slot << 3 | function);
+	return !strcmp(made, name);
+}
+
+/* The PCI address of the device that coherent() names: there may be others. */
 static void find_address(char *address)
 {
 	DIR *d = opendir("/sys/bus/pci/drivers/dmo_ivshmem");
+	struct dmo_device_info info = { .device = coherent() };
+	int fd = fresh(BLOCK);
 	struct dirent *e;
 
 	if (!d)
 		skip("no coherent device");
+	sys(ioctl(fd, DMO_IOC_DEVICE, &info));
+	close(fd);
 	while ((e = readdir(d)))
-		if (strchr(e->d_name, ':'))
+		if (has_name(e->d_name, info.name))
 			strcpy(address, e->d_name);
 	closedir(d);
 	if (!address[0])
