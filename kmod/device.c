@@ -86,6 +86,7 @@ void kdm_dev_describe(struct dmo_dev *dev, struct dmo_device_info *info)
 	info->used = dev->core.used << DMO_PAGE_SHIFT;
 	info->limit = dev->core.limit << DMO_PAGE_SHIFT;
 	mutex_unlock(&dev->lock);
+	info->link = dev->info.link;
 	info->va_start = dev->info.va_start;
 	info->va_end = dev->info.va_end;
 	strscpy(info->name, dev->name, DMO_NAME_MAX);

@@ -36,6 +36,7 @@ struct page;
 struct dmo_dev_info {
 	u32 flags;		/* DMO_DEVICE_FAULTS, DMO_DEVICE_DIRTY */
 	u32 threads;		/* that run commands */
+	u64 link;		/* bytes a second to the host, each way; 0: unlimited, or not known */
 	u64 va_start, va_end;	/* device addresses, page aligned; both 0: it has no page tables */
 };
 
