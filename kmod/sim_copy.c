@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * sim_copy.c - the simulated device's copy engine: transfers run on threads of its own and end in a fence
+ * sim_copy.c - the copy engine: transfers run on threads of its own and end in a fence
  *
- * sim_copy_fail (a module parameter): the Nth transfer from now fails with EIO, having copied nothing.
+ * Bytes move at once; the fence signals when the link would have carried them. Transfers overlap and may
+ * end in any order, so each fence has a timeline of its own.
+ *
+ * A copy that is made to fail moves half of its bytes, and those after it in the transfer nothing.
  */
 #include "sim.h"
 
 #include <linux/dma-fence.h>
 #include <linux/highmem.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
-
-int sim_copy_fail;
 
 struct transfer {
 	struct dma_fence fence;
+	spinlock_t fence_lock;		/* of the fence itself */
 	struct work_struct work;
 	struct sim *sim;
 	u32 count;
@@ -21,17 +24,14 @@ struct transfer {
 	struct dmo_copy_job jobs[];
 };
 
-static const char *driver_name(struct dma_fence *fence)
+/* ---- the fence ------------------------------------------------------------ */
+
+static const char *fence_name(struct dma_fence *fence)
 {
-	return "dmo_sim";
+	return "dmo-copy";
 }
 
-static const char *timeline_name(struct dma_fence *fence)
-{
-	return "copy";
-}
-
-static void release(struct dma_fence *fence)
+static void fence_release(struct dma_fence *fence)
 {
 	struct transfer *t = container_of(fence, struct transfer, fence);
 
@@ -40,45 +40,83 @@ static void release(struct dma_fence *fence)
 }
 
 static const struct dma_fence_ops fence_ops = {
-	.get_driver_name = driver_name, .get_timeline_name = timeline_name, .release = release,
+	.get_driver_name = fence_name, .get_timeline_name = fence_name, .release = fence_release,
 };
 
-static void run_job(struct sim *sim, const struct dmo_copy_job *job)
-{
-	for (u32 i = 0; i < job->pages; i++) {
-		void *at = sim_frame(sim, job->frame + i);
+/* ---- moving bytes --------------------------------------------------------- */
 
-		if (job->dir == DMO_COPY_IN)
-			memcpy_from_page(at, job->host[i], 0, SIM_PAGE);
-		else if (job->dir == DMO_COPY_OUT)
-			memcpy_to_page(job->host[i], 0, at, SIM_PAGE);
-		else
-			memcpy(at, sim_frame(sim, job->src_frame + i), SIM_PAGE);
+static void copy_page_part(struct sim *sim, const struct dmo_copy_job *job, u32 page, u64 bytes)
+{
+	void *at = sim_frame(sim, job->frame + page);
+
+	if (job->dir == DMO_COPY_IN)
+		memcpy_from_page(at, job->host[page], 0, bytes);
+	else if (job->dir == DMO_COPY_OUT)
+		memcpy_to_page(job->host[page], 0, at, bytes);
+	else
+		memcpy(at, sim_frame(sim, job->src_frame + page), bytes);
+}
+
+static void copy_bytes(struct sim *sim, const struct dmo_copy_job *job, u64 bytes)
+{
+	for (u32 page = 0; bytes; page++) {
+		u64 n = min_t(u64, bytes, SIM_PAGE);
+
+		copy_page_part(sim, job, page, n);
+		bytes -= n;
+		cond_resched();
 	}
 }
 
-static bool should_fail(void)
+static u64 job_bytes(const struct dmo_copy_job *job)
 {
-	int n = READ_ONCE(sim_copy_fail);
-
-	if (n > 0)
-		WRITE_ONCE(sim_copy_fail, n - 1);
-	return n == 1;
+	return (u64)job->pages * SIM_PAGE;
 }
 
-static void run(struct work_struct *work)
+static int run_job(struct sim *sim, const struct dmo_copy_job *job)
+{
+	if (READ_ONCE(sim->lost))
+		return -ENODEV;
+	if (atomic_dec_if_positive(&sim->copy_fail) == 0) {
+		copy_bytes(sim, job, job_bytes(job) / 2);
+		return -EIO;
+	}
+	copy_bytes(sim, job, job_bytes(job));
+	return 0;
+}
+
+/* When the link has carried all of it. */
+static u64 reserve_link(struct transfer *t)
+{
+	u64 due = 0;
+
+	for (u32 i = 0; i < t->count; i++) {
+		const struct dmo_copy_job *job = &t->jobs[i];
+		enum sim_link_dir dir = job->dir == DMO_COPY_IN ? SIM_LINK_IN : SIM_LINK_OUT;
+
+		if (job->dir != DMO_COPY_LOCAL)
+			due = max(due, sim_link_reserve(&t->sim->link, dir, job_bytes(job)));
+	}
+	return due;
+}
+
+static void run_transfer(struct work_struct *work)
 {
 	struct transfer *t = container_of(work, struct transfer, work);
+	u64 due = reserve_link(t);
+	int err = 0;
 
-	if (should_fail()) {
-		dma_fence_set_error(&t->fence, -EIO);
-	} else {
-		for (u32 i = 0; i < t->count; i++)
-			run_job(t->sim, &t->jobs[i]);
-	}
+	for (u32 i = 0; i < t->count && !err; i++)
+		err = run_job(t->sim, &t->jobs[i]);
+	if (!err)
+		sim_link_wait(due);
+	else
+		dma_fence_set_error(&t->fence, err);
 	dma_fence_signal(&t->fence);
 	dma_fence_put(&t->fence);
 }
+
+/* ---- starting ------------------------------------------------------------- */
 
 static u64 host_pages(const struct dmo_copy_job *jobs, u32 count)
 {
@@ -90,7 +128,7 @@ static u64 host_pages(const struct dmo_copy_job *jobs, u32 count)
 }
 
 /* The jobs and their lists of pages, which are the caller's, are copied. */
-static void keep(struct transfer *t, const struct dmo_copy_job *jobs)
+static void keep_jobs(struct transfer *t, const struct dmo_copy_job *jobs)
 {
 	struct page **host = t->host;
 
@@ -104,24 +142,36 @@ static void keep(struct transfer *t, const struct dmo_copy_job *jobs)
 	}
 }
 
+/* Writing back waits for this memory, so getting it must not wait for writing back. */
+static struct transfer *alloc_transfer(const struct dmo_copy_job *jobs, u32 count)
+{
+	unsigned int nofs = memalloc_nofs_save();
+	struct transfer *t = kzalloc(struct_size(t, jobs, count), GFP_KERNEL);
+
+	if (t) {
+		t->count = count;
+		t->host = kvmalloc_array(host_pages(jobs, count) + 1, sizeof(*t->host), GFP_KERNEL);
+	}
+	memalloc_nofs_restore(nofs);
+	if (t && !t->host) {
+		kfree(t);
+		return NULL;
+	}
+	return t;
+}
+
 struct dma_fence *sim_copy(void *priv, const struct dmo_copy_job *jobs, u32 count)
 {
-	struct transfer *t = kzalloc(struct_size(t, jobs, count), GFP_NOFS);
+	struct transfer *t = alloc_transfer(jobs, count);
 	struct sim *sim = priv;
 
 	if (!t)
 		return ERR_PTR(-ENOMEM);
-	t->host = kvmalloc_array(host_pages(jobs, count) + 1, sizeof(*t->host), GFP_KERNEL);
-	if (!t->host) {
-		kfree(t);
-		return ERR_PTR(-ENOMEM);
-	}
 	t->sim = sim;
-	t->count = count;
-	keep(t, jobs);
-	dma_fence_init(&t->fence, &fence_ops, &sim->fence_lock, sim->fence_context,
-		       atomic64_inc_return(&sim->fence_seq));
-	INIT_WORK(&t->work, run);
+	keep_jobs(t, jobs);
+	spin_lock_init(&t->fence_lock);
+	dma_fence_init(&t->fence, &fence_ops, &t->fence_lock, dma_fence_context_alloc(1), 1);
+	INIT_WORK(&t->work, run_transfer);
 	dma_fence_get(&t->fence);
 	queue_work(sim->copies, &t->work);
 	return &t->fence;

@@ -2,131 +2,212 @@
 /*
  * sim_main.c - dmo_sim.ko: devices that need no hardware
  *
- * A device of the private kind: its memory is vmalloc'ed here, but nobody uses it except through its
- * copy engine and its commands. It takes faults and keeps dirty bits.
+ * Private memory is vmalloc'ed here, and nobody uses it except through the device. Coherent memory is a
+ * range of RAM that the kernel was told to leave alone when it booted: it needs struct pages of its own
+ * (dmo.ko makes them), which RAM in use has already.
+ *
+ * With inject=yes the parameter, a file in sysfs then, takes failures on purpose: "NAME copy-fail N" and
+ * "NAME lost". sims_lock orders them with the module's beginning and end.
  */
 #include "sim.h"
+#include "sim_spec.h"
 
-#include <linux/err.h>
-#include <linux/dma-fence.h>
+#include <linux/ioport.h>
 #include <linux/module.h>
+#include <linux/numa.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/vmalloc.h>
 
-#define DEVICES_MAX	8
+struct sim_ram {
+	struct sim sim;
+	char name[DMO_NAME_MAX];
+	u64 size;
+	u64 start;			/* coherent: its physical address */
+	struct resource *claimed;
+};
 
-static unsigned long memory = 64;
-module_param(memory, ulong, 0444);
-MODULE_PARM_DESC(memory, "memory of each device in MiB (64)");
-static unsigned int devices = 1;
-module_param(devices, uint, 0444);
-MODULE_PARM_DESC(devices, "number of devices, 1 to 8 (1)");
-static char *name = "sim";
-module_param(name, charp, 0444);
-MODULE_PARM_DESC(name, "name, to which the number of the device is added (sim)");
-module_param_named(copy_fail, sim_copy_fail, int, 0600);
-MODULE_PARM_DESC(copy_fail, "for tests: the Nth copy from now fails (0: none)");
+static struct sim_ram *rams[SIM_DEVICES_MAX];
+static DEFINE_MUTEX(sims_lock);
+static bool inject_allowed, loaded;
 
-static struct sim *sims[DEVICES_MAX];
+/* ---- a device ------------------------------------------------------------- */
 
-static int pt_create(void *priv, struct dmo_as *as, void **out)
+static int get_memory(struct sim_ram *ram)
 {
-	struct sim_pt *pt = kvzalloc(sizeof(*pt), GFP_KERNEL);
+	if (ram->start) {
+		ram->claimed = request_mem_region(ram->start, ram->size, ram->name);
+		return ram->claimed ? 0 : -EBUSY;
+	}
+	ram->sim.memory = __vmalloc(ram->size, GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN);
+	return ram->sim.memory ? 0 : -ENOMEM;
+}
 
-	if (!pt)
-		return -ENOMEM;
-	pt->sim = priv;
-	pt->as = as;
-	xa_init(&pt->table);
-	init_rwsem(&pt->sem);
-	spin_lock_init(&pt->queue_lock);
-	INIT_LIST_HEAD(&pt->queue);
-	INIT_WORK(&pt->work, sim_exec_work);
-	*out = pt;
+static void destroy(struct sim_ram *ram)
+{
+	sim_stop(&ram->sim);
+	if (ram->claimed)
+		release_mem_region(ram->start, ram->size);
+	vfree(ram->sim.memory);
+	kfree(ram);
+}
+
+static int bring_up(struct sim_ram *ram)
+{
+	struct dmo_physmem mem = { .type = ram->start ? DMO_MEM_COHERENT : DMO_MEM_PRIVATE,
+				   .start = ram->start, .size = ram->size, .node = NUMA_NO_NODE };
+	int err = get_memory(ram);
+
+	if (err) {
+		pr_err("dmo_sim: %s: can't have %llu KiB of memory%s\n", ram->name, ram->size >> 10,
+		       ram->start ? " there: boot with memmap=SIZE$START" : "");
+		return err;
+	}
+	err = sim_start(&ram->sim, ram->name, NULL, &mem);
+	if (err)
+		pr_err("dmo_sim: %s: no device: %d%s\n", ram->name, err,
+		       err == -EEXIST ? ", the name is taken" : "");
+	return err;
+}
+
+static struct sim_ram *new_ram(const struct sim_spec *spec, unsigned int number)
+{
+	struct sim_ram *ram = kzalloc(sizeof(*ram), GFP_KERNEL);
+
+	if (!ram)
+		return NULL;
+	snprintf(ram->name, sizeof(ram->name), "%s%u", spec->name, number);
+	ram->size = spec->memory;
+	ram->start = spec->coherent ? spec->coherent + number * spec->memory : 0;
+	ram->sim.faults = spec->faults;
+	ram->sim.link.bandwidth = spec->link;
+	ram->sim.link.latency = spec->latency;
+	return ram;
+}
+
+/* ---- failures on purpose -------------------------------------------------- */
+
+/* The CPU can't lose what it reaches itself. */
+static int lose(struct sim_ram *ram)
+{
+	if (ram->start)
+		return -EOPNOTSUPP;
+	if (!ram->sim.dev)
+		return 0;
+	WRITE_ONCE(ram->sim.lost, true);
+	flush_workqueue(ram->sim.copies);
+	memset(ram->sim.memory, 0, ram->size);
+	sim_stop(&ram->sim);
 	return 0;
 }
 
-static void pt_destroy(void *priv)
+static int do_to(struct sim_ram *ram, const char *what)
 {
-	struct sim_pt *pt = priv;
+	int nth;
+	char end;
 
-	sim_exec_end(pt);
-	xa_destroy(&pt->table);
-	kvfree(pt);
+	if (!strcmp(what, "lost"))
+		return lose(ram);
+	if (sscanf(what, "copy-fail %d%c", &nth, &end) != 1 || nth < 0)
+		return -EINVAL;
+	atomic_set(&ram->sim.copy_fail, nth);
+	return 0;
 }
 
-static const struct dmo_dev_ops ops = {
-	.owner = THIS_MODULE,
-	.pt_create = pt_create,
-	.pt_destroy = pt_destroy,
-	.pt_enter = sim_pt_enter,
-	.pt_release = sim_pt_release,
-	.pt_protect = sim_pt_protect,
-	.pt_accessed = sim_pt_accessed,
-	.tlb_invalidate = sim_tlb_invalidate,
-	.submit = sim_submit,
-	.copy = sim_copy,
-};
-
-static void destroy(struct sim *sim)
+static struct sim_ram *find(const char *name)
 {
-	if (!IS_ERR_OR_NULL(sim->dev))
-		dmo_dev_destroy(sim->dev);
-	if (sim->commands)
-		destroy_workqueue(sim->commands);
-	if (sim->copies)
-		destroy_workqueue(sim->copies);
-	vfree(sim->memory);
-	kfree(sim);
+	for (unsigned int i = 0; i < SIM_DEVICES_MAX; i++)
+		if (rams[i] && !strcmp(rams[i]->name, name))
+			return rams[i];
+	return NULL;
 }
 
-static int allocate(struct sim *sim)
+static int do_inject(char *text)
 {
-	sim->memory = vzalloc(memory << 20);
-	sim->copies = alloc_workqueue("dmo-sim-copy", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	sim->commands = alloc_workqueue("dmo-sim", WQ_UNBOUND, 0);
-	return sim->memory && sim->copies && sim->commands ? 0 : -ENOMEM;
+	char *what = strim(text), *device = strsep(&what, " ");
+	struct sim_ram *ram = find(device);
+
+	if (!inject_allowed)
+		return -EPERM;
+	if (!ram)
+		return -ENOENT;
+	return what ? do_to(ram, what) : -EINVAL;
 }
 
-static int bring_up(struct sim *sim, unsigned int number)
+static int allow_inject(const char *text)
 {
-	struct dmo_dev_info info = { .flags = DMO_DEVICE_FAULTS | DMO_DEVICE_DIRTY, .threads = 1,
-				     .va_start = 1ull << 32, .va_end = 1ull << 46 };
-	struct dmo_physmem mem = { .type = DMO_MEM_PRIVATE, .size = (u64)memory << 20 };
-	char full[DMO_NAME_MAX];
-	int err = allocate(sim);
-
-	if (err)
-		return err;
-	sim->fence_context = dma_fence_context_alloc(1);
-	spin_lock_init(&sim->fence_lock);
-	snprintf(full, sizeof(full), "%s%u", name, number);
-	sim->dev = dmo_dev_create(full, &ops, sim, NULL, &info);
-	return IS_ERR(sim->dev) ? PTR_ERR(sim->dev) : dmo_dev_register_physmem(sim->dev, &mem);
+	inject_allowed = !strcmp(text, "yes");
+	if (inject_allowed || !strcmp(text, "no"))
+		return 0;
+	pr_err("dmo_sim: bad value in 'inject=%.32s': inject= takes yes or no\n", text);
+	return -EINVAL;
 }
 
-static void sim_exit(void)
+static int inject_set(const char *text, const struct kernel_param *kp)
 {
-	for (unsigned int i = 0; i < DEVICES_MAX; i++)
-		if (sims[i])
-			destroy(sims[i]);
+	char copy[64];
+	int err;
+
+	if (strscpy(copy, text, sizeof(copy)) < 0)
+		return -EINVAL;
+	mutex_lock(&sims_lock);
+	err = loaded ? do_inject(copy) : allow_inject(copy);
+	mutex_unlock(&sims_lock);
+	return err;
+}
+
+static int inject_get(char *buffer, const struct kernel_param *kp)
+{
+	return sysfs_emit(buffer, "%s\n", inject_allowed ? "yes" : "no");
+}
+
+static const struct kernel_param_ops inject_ops = { .set = inject_set, .get = inject_get };
+module_param_cb(inject, &inject_ops, NULL, 0600);
+MODULE_PARM_DESC(inject, "whether failures may be made by writing NAME copy-fail N or NAME lost here (no)");
+
+/* ---- the module ----------------------------------------------------------- */
+
+static void destroy_all(void)
+{
+	mutex_lock(&sims_lock);
+	for (unsigned int i = 0; i < SIM_DEVICES_MAX; i++) {
+		if (rams[i])
+			destroy(rams[i]);
+		rams[i] = NULL;
+	}
+	mutex_unlock(&sims_lock);
+}
+
+static int create_all(const struct sim_spec *spec)
+{
+	int err = 0;
+
+	mutex_lock(&sims_lock);
+	for (unsigned int i = 0; i < spec->devices && !err; i++) {
+		rams[i] = new_ram(spec, i);
+		err = rams[i] ? bring_up(rams[i]) : -ENOMEM;
+	}
+	loaded = true;
+	mutex_unlock(&sims_lock);
+	return err;
 }
 
 static int __init sim_init(void)
 {
-	if (!memory || memory > 1ul << 20 || !devices || devices > DEVICES_MAX)
-		return -EINVAL;
-	for (unsigned int i = 0; i < devices; i++) {
-		struct sim *sim = kzalloc(sizeof(*sim), GFP_KERNEL);
-		int err = sim ? bring_up(sim, i) : -ENOMEM;
+	struct sim_spec spec = { 0 };
+	int err = sim_spec_read(&spec);
 
-		sims[i] = sim;
-		if (!err)
-			continue;
-		sim_exit();
+	if (err)
 		return err;
-	}
-	return 0;
+	err = create_all(&spec);
+	if (err)
+		destroy_all();
+	return err;
+}
+
+static void __exit sim_exit(void)
+{
+	destroy_all();
 }
 
 module_init(sim_init);

@@ -1,75 +1,258 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * sim_mmu.c - page tables and TLB of the simulated device
+ * sim_mmu.c - page tables and TLB
  *
- * Like real hardware it keeps using a cached translation until it is told to forget it, sets the dirty
- * bit in the table at the first write through a cached translation, and faults where that finds the
- * entry gone or read-only.
+ * A page table is a sparse array of blocks of 2 MiB. A block whose frames follow each other, as they do
+ * where a whole chunk was entered, needs no list of them:
+ *
+ *	linear:	base ----> [ ...... 512 frames ...... ]		entered says which pages are there
+ *	paged:	frames[i] -> anywhere, page by page		until the whole block is entered at once
+ *
+ * Only becoming paged and the first page of a block need memory, so taking translations away can't
+ * fail. A block without pages is freed.
+ *
+ * Like hardware the TLB goes on using what it cached until an invalidation, and the table is told at
+ * the first write through a cached translation, not at each.
  */
 #include "sim.h"
 
 #include <linux/err.h>
+#include <linux/ktime.h>
+#include <linux/minmax.h>
+#include <linux/slab.h>
 
-#define PTE_WRITE	1ul
-#define PTE_DIRTY	2ul
-#define PTE_ACCESSED	4ul
-#define PTE_SHIFT	3
+/* The part of a range that lies in one block. */
+struct piece {
+	unsigned long index;		/* of the block */
+	unsigned int first, n;		/* pages in it */
+	u32 done;			/* pages of the range before it */
+};
 
-static unsigned long pte_load(struct sim_pt *pt, unsigned long index)
+static bool next_piece(struct piece *p, u64 va, u32 pages)
 {
-	void *e = xa_load(&pt->table, index);
-
-	return xa_is_value(e) ? xa_to_value(e) : 0;
+	p->done += p->n;
+	va += (u64)p->done * SIM_PAGE;
+	p->index = va / DMO_BLOCK_SIZE;
+	p->first = va / SIM_PAGE % SIM_BLOCK_PAGES;
+	p->n = min(SIM_BLOCK_PAGES - p->first, pages - p->done);
+	return p->n;
 }
 
-/* An entry of 0 is none: frame numbers are kept plus one. */
-static unsigned long pte_make(u32 frame, unsigned long bits)
+#define FOR_EACH_PIECE(p, va, pages) \
+	for (struct piece p = { 0 }; next_piece(&p, va, pages);)
+
+void sim_mmu_init(struct sim_pt *pt)
 {
-	return ((unsigned long)frame + 1) << PTE_SHIFT | bits;
+	mutex_init(&pt->enter_lock);
+	init_rwsem(&pt->sem);
+	spin_lock_init(&pt->lock);
+	xa_init(&pt->table);
 }
 
-static u32 pte_frame(unsigned long pte)
+static void free_block(struct sim_block *b)
 {
-	return (pte >> PTE_SHIFT) - 1;
+	kfree(b->frames);
+	kfree(b);
 }
 
-/* Changes an entry that is there; false where it changed meanwhile. */
-static bool pte_swap(struct sim_pt *pt, unsigned long index, unsigned long old, unsigned long new)
+void sim_mmu_destroy(struct sim_pt *pt)
 {
-	void *was = xa_cmpxchg(&pt->table, index, xa_mk_value(old), new ? xa_mk_value(new) : NULL, GFP_NOFS);
+	struct sim_block *b;
+	unsigned long index;
 
-	return was == xa_mk_value(old);
+	xa_for_each(&pt->table, index, b)
+		free_block(b);
+	xa_destroy(&pt->table);
+}
+
+static void drop_if_empty(struct sim_pt *pt, unsigned long index, struct sim_block *b)
+{
+	if (b->holds || !bitmap_empty(b->entered, SIM_BLOCK_PAGES))
+		return;
+	xa_erase(&pt->table, index);
+	free_block(b);
+}
+
+/* ---- entering; pt->enter_lock held ---------------------------------------- */
+
+static struct sim_block *hold_block(struct sim_pt *pt, unsigned long index)
+{
+	struct sim_block *b;
+
+	spin_lock(&pt->lock);
+	b = xa_load(&pt->table, index);
+	if (b)
+		b->holds++;
+	spin_unlock(&pt->lock);
+	if (b)
+		return b;
+	b = kzalloc(sizeof(*b), GFP_NOFS);
+	if (!b)
+		return NULL;
+	b->holds = 1;
+	if (!xa_is_err(xa_store(&pt->table, index, b, GFP_NOFS)))
+		return b;
+	kfree(b);
+	return NULL;
+}
+
+static void let_go(struct sim_pt *pt, const struct piece *p)
+{
+	struct sim_block *b;
+
+	spin_lock(&pt->lock);
+	b = xa_load(&pt->table, p->index);
+	b->holds--;
+	drop_if_empty(pt, p->index, b);
+	spin_unlock(&pt->lock);
+}
+
+/* Can the piece come into a linear block and leave it so? Pages that go meanwhile change no yes to a no. */
+static bool stays_linear(const struct sim_block *b, const struct piece *p, u32 base)
+{
+	DECLARE_BITMAP(others, SIM_BLOCK_PAGES);
+
+	bitmap_copy(others, b->entered, SIM_BLOCK_PAGES);
+	bitmap_clear(others, p->first, p->n);
+	return b->base == base || bitmap_empty(others, SIM_BLOCK_PAGES);
+}
+
+static int make_paged(struct sim_pt *pt, struct sim_block *b)
+{
+	u32 *frames = kmalloc_array(SIM_BLOCK_PAGES, sizeof(*frames), GFP_NOFS);
+
+	if (!frames)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < SIM_BLOCK_PAGES; i++)
+		frames[i] = b->base + i;
+	spin_lock(&pt->lock);
+	b->frames = frames;
+	spin_unlock(&pt->lock);
+	return 0;
+}
+
+/* Where the frame of page 0 of the piece's block would be. */
+static u32 base_of(const struct dmo_pte_run *run, const struct piece *p)
+{
+	return run->frame + p->done - p->first;
+}
+
+/* Gets the memory that entering the piece takes, and a hold on its block. */
+static int prepare(struct sim_pt *pt, const struct piece *p, u32 base)
+{
+	struct sim_block *b = hold_block(pt, p->index);
+	int err;
+
+	if (!b)
+		return -ENOMEM;
+	if (b->frames || stays_linear(b, p, base))
+		return 0;
+	err = make_paged(pt, b);
+	if (err)
+		let_go(pt, p);
+	return err;
+}
+
+static u32 frame_of(const struct sim_block *b, unsigned int page)
+{
+	return b->frames ? b->frames[page] : b->base + page;
+}
+
+/* A page that another takes the place of was neither used nor written. */
+static void forget_replaced(struct sim_block *b, const struct piece *p, u32 base)
+{
+	for (unsigned int i = p->first; i < p->first + p->n; i++) {
+		if (test_bit(i, b->entered) && frame_of(b, i) == base + i)
+			continue;
+		__clear_bit(i, b->accessed);
+		__clear_bit(i, b->dirty);
+	}
+}
+
+static void set_frames(struct sim_block *b, const struct piece *p, u32 base)
+{
+	if (p->n == SIM_BLOCK_PAGES) {
+		kfree(b->frames);
+		b->frames = NULL;
+	}
+	if (!b->frames)
+		b->base = base;
+	for (unsigned int i = p->first; b->frames && i < p->first + p->n; i++)
+		b->frames[i] = base + i;
+}
+
+static void enter_piece(struct sim_block *b, const struct piece *p, u32 base, bool write)
+{
+	if (!bitmap_empty(b->entered, SIM_BLOCK_PAGES))
+		forget_replaced(b, p, base);
+	set_frames(b, p, base);
+	bitmap_set(b->entered, p->first, p->n);
+	if (write)
+		bitmap_set(b->writable, p->first, p->n);
+	else
+		bitmap_clear(b->writable, p->first, p->n);
+}
+
+static int prepare_all(struct sim_pt *pt, const struct dmo_pte_run *run)
+{
+	FOR_EACH_PIECE(p, run->va, run->pages) {
+		int err = prepare(pt, &p, base_of(run, &p));
+
+		if (!err)
+			continue;
+		FOR_EACH_PIECE(held, run->va, p.done)
+			let_go(pt, &held);
+		return err;
+	}
+	return 0;
 }
 
 int sim_pt_enter(void *priv, const struct dmo_pte_run *run)
 {
 	struct sim_pt *pt = priv;
-	unsigned long bits = run->prot & DMO_PROT_WRITE ? PTE_WRITE : 0, first = run->va / SIM_PAGE;
+	int err;
 
-	for (u32 i = 0; i < run->pages; i++) {
-		unsigned long pte = pte_make(run->frame + i, bits);
-		void *old = xa_store(&pt->table, first + i, xa_mk_value(pte), GFP_NOFS);
-
-		if (!xa_is_err(old))
-			continue;
-		while (i--)
-			xa_erase(&pt->table, first + i);
-		return xa_err(old);
+	mutex_lock(&pt->enter_lock);
+	err = prepare_all(pt, run);
+	FOR_EACH_PIECE(p, run->va, err ? 0 : run->pages) {
+		spin_lock(&pt->lock);
+		enter_piece(xa_load(&pt->table, p.index), &p, base_of(run, &p), run->prot & DMO_PROT_WRITE);
+		spin_unlock(&pt->lock);
+		let_go(pt, &p);
 	}
-	return 0;
+	mutex_unlock(&pt->enter_lock);
+	return err;
+}
+
+/* ---- taking away ---------------------------------------------------------- */
+
+/* Tells the dirty bits of the piece, once. */
+static void take_dirty(struct sim_block *b, const struct piece *p, unsigned long *dirty)
+{
+	unsigned int i = p->first;
+
+	for_each_set_bit_from(i, b->dirty, p->first + p->n)
+		__set_bit(p->done + i - p->first, dirty);
+	bitmap_clear(b->dirty, p->first, p->n);
 }
 
 static void take(struct sim_pt *pt, u64 va, u32 pages, unsigned long *dirty, bool protect)
 {
-	unsigned long first = va / SIM_PAGE, pte, new;
+	FOR_EACH_PIECE(p, va, pages) {
+		struct sim_block *b;
 
-	for (u32 i = 0; i < pages; i++) {
-		do {
-			pte = pte_load(pt, first + i);
-			new = protect ? pte & ~(PTE_WRITE | PTE_DIRTY) : 0;
-		} while (pte && !pte_swap(pt, first + i, pte, new));
-		if (pte & PTE_DIRTY)
-			__set_bit(i, dirty);
+		spin_lock(&pt->lock);
+		b = xa_load(&pt->table, p.index);
+		if (b) {
+			take_dirty(b, &p, dirty);
+			bitmap_clear(b->writable, p.first, p.n);
+		}
+		if (b && !protect) {
+			bitmap_clear(b->accessed, p.first, p.n);
+			bitmap_clear(b->entered, p.first, p.n);
+			drop_if_empty(pt, p.index, b);
+		}
+		spin_unlock(&pt->lock);
 	}
 }
 
@@ -86,67 +269,106 @@ void sim_pt_protect(void *pt, u64 va, u32 pages, unsigned long *dirty)
 bool sim_pt_accessed(void *priv, u64 va, u32 pages)
 {
 	struct sim_pt *pt = priv;
-	unsigned long first = va / SIM_PAGE, index, pte;
 	bool used = false;
-	void *e;
 
-	xa_for_each_range(&pt->table, index, e, first, first + pages - 1) {
-		pte = xa_to_value(e);
-		if (pte & PTE_ACCESSED && pte_swap(pt, index, pte, pte & ~PTE_ACCESSED))
-			used = true;
+	FOR_EACH_PIECE(p, va, pages) {
+		struct sim_block *b;
+
+		spin_lock(&pt->lock);
+		b = xa_load(&pt->table, p.index);
+		if (b) {
+			used |= find_next_bit(b->accessed, p.first + p.n, p.first) < p.first + p.n;
+			bitmap_clear(b->accessed, p.first, p.n);
+		}
+		spin_unlock(&pt->lock);
 	}
 	return used;
 }
 
-void sim_tlb_invalidate(void *priv, u64 va, u64 pages)
+/* ---- the TLB -------------------------------------------------------------- */
+
+static void forget(struct sim_pt *pt, u64 va, u64 pages)
+{
+	for (unsigned int i = 0; i < SIM_TLB; i++)
+		if (pt->tlb[i].va >= va && pt->tlb[i].va < va + pages * SIM_PAGE)
+			pt->tlb[i].valid = false;
+}
+
+void sim_tlb_invalidate_ranges(void *priv, const struct dmo_va_range *ranges, u32 count)
 {
 	struct sim_pt *pt = priv;
 
 	down_write(&pt->sem);
-	for (unsigned int i = 0; i < SIM_TLB; i++)
-		if (pt->tlb[i].valid && pt->tlb[i].va >= va && pt->tlb[i].va < va + pages * SIM_PAGE)
-			pt->tlb[i].valid = false;
+	for (u32 i = 0; i < count; i++)
+		forget(pt, ranges[i].va, ranges[i].pages);
 	up_write(&pt->sem);
 }
 
-/* Walks the table and caches what it finds. */
-static struct sim_tlb_entry *walk(struct sim_pt *pt, u64 va, bool write)
+void sim_tlb_invalidate(void *pt, u64 va, u64 pages)
 {
-	struct sim_tlb_entry *e = &pt->tlb[va / SIM_PAGE % SIM_TLB];
-	unsigned long pte, bits = PTE_ACCESSED | (write ? PTE_DIRTY : 0);
+	struct dmo_va_range range = { va, pages };
 
-	do {
-		pte = pte_load(pt, va / SIM_PAGE);
-		if (!pte || (write && !(pte & PTE_WRITE)))
-			return NULL;
-	} while ((pte & bits) != bits && !pte_swap(pt, va / SIM_PAGE, pte, pte | bits));
-	*e = (struct sim_tlb_entry){ .va = va, .frame = pte_frame(pte), .valid = true, .write = write };
-	return e;
+	sim_tlb_invalidate_ranges(pt, &range, 1);
 }
 
+/* Looks in the table, which notes the use, and caches what is there. */
+static bool walk(struct sim_pt *pt, struct sim_tlb_entry *e, u64 va, bool write)
+{
+	unsigned int page = va / SIM_PAGE % SIM_BLOCK_PAGES;
+	struct sim_block *b;
+	bool found;
+
+	spin_lock(&pt->lock);
+	b = xa_load(&pt->table, va / DMO_BLOCK_SIZE);
+	found = b && test_bit(page, write ? b->writable : b->entered);
+	if (found) {
+		*e = (struct sim_tlb_entry){ va, frame_of(b, page), true, write };
+		__set_bit(page, b->accessed);
+		if (write)
+			__set_bit(page, b->dirty);
+	}
+	spin_unlock(&pt->lock);
+	return found;
+}
+
+/* The page's entry in the TLB; pt->sem held for reading, by the one thread that runs commands. */
 static struct sim_tlb_entry *translate(struct sim_pt *pt, u64 va, bool write)
 {
 	struct sim_tlb_entry *e = &pt->tlb[va / SIM_PAGE % SIM_TLB];
 
 	if (e->valid && e->va == va && (e->write || !write))
 		return e;
-	return walk(pt, va, write);
+	return walk(pt, e, va, write) ? e : NULL;
+}
+
+static int fault(struct sim_pt *pt, u64 va, u64 more, bool write)
+{
+	u64 start = ktime_get_ns();
+	int err;
+
+	if (!pt->sim->faults)
+		return -EFAULT;
+	pt->faults++;
+	err = dmo_dev_fault(pt->as, va, more, write);
+	pt->waited_ns += ktime_get_ns() - start;
+	return err;
 }
 
 void *sim_touch(struct sim_pt *pt, u64 va, u64 more, bool write)
 {
-	u64 page = va & ~(u64)(SIM_PAGE - 1);
+	u64 page = round_down(va, SIM_PAGE);
 	struct sim_tlb_entry *e;
-	int err;
+	int err = 0;
 
-	for (;;) {
+	while (!err && !READ_ONCE(pt->dying) && !READ_ONCE(pt->sim->lost)) {
 		down_read(&pt->sem);
 		e = translate(pt, page, write);
 		if (e)
 			return (char *)sim_frame(pt->sim, e->frame) + (va - page);
 		up_read(&pt->sem);
-		err = READ_ONCE(pt->dying) ? -ECANCELED : dmo_dev_fault(pt->as, va, more, write);
-		if (err)
-			return ERR_PTR(err);
+		err = fault(pt, va, more, write);
 	}
+	if (READ_ONCE(pt->sim->lost))
+		err = -EIO;
+	return ERR_PTR(err ? err : -ECANCELED);
 }

@@ -214,22 +214,16 @@ static void pins_are_bounded_by_rlimit_memlock(void)
 static void a_failed_copy_loses_nothing(void)
 {
 	uint32_t dev = sim();
-	int fd = fresh(4 * BLOCK), inject;
+	int fd = fresh(4 * BLOCK);
 	char *at = map(fd, 4 * BLOCK);
 
 	pattern(at, 0, 4 * BLOCK, 6);
 	for (int n = 1; n < 12; n++) {
-		char text[16];
-
 		eq(migrate(fd, 0, 4 * BLOCK, DMO_DEVICE_HOST), 0);
-		inject = open("/sys/module/dmo_sim/parameters/copy_fail", O_WRONLY);
-		sys(inject);
-		snprintf(text, sizeof(text), "%d", n);
-		sys(write(inject, text, strlen(text)));
+		sys(inject("sim0 copy-fail %d", n));
 		if (!migrate(fd, 0, 4 * BLOCK, dev) && !migrate(fd, 0, 4 * BLOCK, DMO_DEVICE_HOST))
 			sys(fsync(fd));
-		sys(write(inject, "0", 1));
-		close(inject);
+		sys(inject("sim0 copy-fail %d", 0));
 		eq(differs(at, 0, 4 * BLOCK, 6), 4 * BLOCK);
 	}
 }

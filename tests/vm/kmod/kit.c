@@ -4,6 +4,7 @@
 #include "kit.h"
 
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -159,6 +160,21 @@ int context(uint32_t device)
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	sys(fd);
 	return fd;
+}
+
+int inject(const char *format, ...)
+{
+	int fd = open("/sys/module/dmo_sim/parameters/inject", O_WRONLY), r, e;
+	va_list args;
+
+	sys(fd);
+	va_start(args, format);
+	r = vdprintf(fd, format, args);
+	va_end(args);
+	e = errno;
+	close(fd);
+	errno = e;
+	return r < 0 ? -1 : 0;
 }
 
 /* ---- residency ------------------------------------------------------------ */

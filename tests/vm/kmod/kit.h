@@ -63,6 +63,8 @@ uint32_t device_of(uint32_t memory_type);	/* the first of that kind; skips the t
 #define coherent()	device_of(DMO_MEM_COHERENT)
 void device_info(uint32_t number, struct dmo_device_info *info);
 int context(uint32_t device);
+/* "NAME copy-fail N" or "NAME lost", to dmo_sim's parameter inject; 0, or -1 with errno. */
+int inject(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- residency: 0 or -errno ---- */
 int migrate(int fd, uint64_t offset, uint64_t length, uint32_t device);
