@@ -373,16 +373,6 @@ static void closing_a_context_with_work_under_way_ends_it(void)
 	}
 }
 
-static void a_device_without_page_tables_has_no_contexts(void)
-{
-	struct dmo_device_info info;
-	char path[64];
-
-	device_info(coherent(), &info);
-	snprintf(path, sizeof(path), "/dev/dmo/%s", info.name);
-	fails(open(path, O_RDWR), EOPNOTSUPP);
-}
-
 int main(void)
 {
 	static const struct test tests[] = {
@@ -396,7 +386,6 @@ int main(void)
 		T(fixed_addresses_are_checked), T(a_fault_makes_a_range_accessible),
 		T(many_contexts_of_one_process_share_an_object), T(two_devices_take_turns),
 		T(additions_race_with_faults_and_none_is_lost), T(completions_are_waited_for), T(closing_a_context_with_work_under_way_ends_it),
-		T(a_device_without_page_tables_has_no_contexts),
 	};
 
 	return RUN(tests);
