@@ -318,7 +318,8 @@ struct dmo_command {
 struct dmo_completion {
 	__u64 cookie;
 	__s32 status;		/* 0 or -errno: EFAULT nothing mapped, EACCES protection, EIO lost or unreadable,
-				   ENOSPC can't be made resident, EINVAL bad command, ECANCELED context closed */
+				   ENOSPC can't be made resident, EINVAL bad command, EOPNOTSUPP not on this device,
+				   ECANCELED context closed */
 	__u32 op;
 	__u64 result[2];
 	__u64 va;		/* the address that failed */
