@@ -61,7 +61,7 @@ static int bus(const char *file, const char *address)
 	return r;
 }
 
-/* Is that the PCI address of the device with that name (dmo_ivshmem.c makes the one of the other)? */
+/* Is that the PCI address of the device with that name (ivshmem_main.c makes the one of the other)? */
 static int has_name(const char *address, const char *name)
 {
 	unsigned int bus_number, slot, function;
