@@ -148,13 +148,16 @@ static int read_part(struct kdm_obj *obj, const struct part *p, struct page **pa
 	return err;
 }
 
-static size_t pages_to_iter(struct page **pages, const struct part *p, struct iov_iter *to)
+typedef size_t copy_page_fn(struct page *page, size_t offset, size_t bytes, struct iov_iter *iter);
+
+/* Copies the part's bytes between pages and iter; how many. */
+static size_t copy_pages(struct page **pages, const struct part *p, struct iov_iter *iter, copy_page_fn *copy)
 {
 	size_t done = 0, left = p->end - p->start, skip = offset_in_page(p->start);
 
 	for (unsigned int i = 0; left; i++) {
 		size_t n = min_t(size_t, left, PAGE_SIZE - skip);
-		size_t got = copy_page_to_iter(pages[i], skip, n, to);
+		size_t got = copy(pages[i], skip, n, iter);
 
 		done += got;
 		left -= got;
@@ -181,7 +184,7 @@ static ssize_t read_tracked(struct kdm_obj *obj, loff_t *pos, struct iov_iter *t
 		err = read_part(obj, &p, pages);
 		if (err)
 			break;
-		n = pages_to_iter(pages, &p, to);
+		n = copy_pages(pages, &p, to, copy_page_to_iter);
 		*pos += n;
 		done += n;
 		if (n < p.end - p.start) {
@@ -375,23 +378,6 @@ static int write_part(struct kdm_obj *obj, const struct part *p, struct page **p
 	return err;
 }
 
-static size_t pages_from_iter(struct page **pages, const struct part *p, struct iov_iter *from)
-{
-	size_t done = 0, left = p->end - p->start, skip = offset_in_page(p->start);
-
-	for (unsigned int i = 0; left; i++) {
-		size_t n = min_t(size_t, left, PAGE_SIZE - skip);
-		size_t got = copy_page_from_iter(pages[i], skip, n, from);
-
-		done += got;
-		left -= got;
-		skip = 0;
-		if (got < n)
-			break;
-	}
-	return done;
-}
-
 static ssize_t write_tracked(struct kdm_obj *obj, loff_t *pos, struct iov_iter *from)
 {
 	struct page *pages[CHUNK_PAGES];
@@ -402,7 +388,7 @@ static ssize_t write_tracked(struct kdm_obj *obj, loff_t *pos, struct iov_iter *
 		return err;
 	while (iov_iter_count(from)) {
 		struct part p = cut_part(*pos, iov_iter_count(from));
-		size_t n = pages_from_iter(pages, &p, from);
+		size_t n = copy_pages(pages, &p, from, copy_page_from_iter);
 
 		if (!n) {
 			err = -EFAULT;

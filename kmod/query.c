@@ -6,50 +6,11 @@
 
 #include <linux/fs.h>
 
-/* Marks an extent that lies in a hole of the backing file, and cuts it where the hole begins or ends. */
-static void mark_hole(struct kdm_obj *obj, struct dmo_extent *e)
+static s64 seek(void *file, u64 offset, bool hole)
 {
-	loff_t data, end = e->offset + e->length, stop;
+	struct kdm_obj *obj = file;
 
-	if (e->flags & DMO_EXT_RESIDENT)
-		return;
-	data = vfs_llseek(obj->ro, e->offset, SEEK_DATA);
-	if (data < 0 && data != -ENXIO)
-		return;
-	if (data < 0 || data >= end) {
-		e->flags |= DMO_EXT_HOLE;
-		return;
-	}
-	stop = round_down(data, DMO_PAGE_SIZE);
-	if (stop > e->offset)
-		e->flags |= DMO_EXT_HOLE;
-	else
-		stop = round_up(vfs_llseek(obj->ro, e->offset, SEEK_HOLE), DMO_PAGE_SIZE);
-	if (stop > e->offset && stop < end)
-		e->length = stop - e->offset;
-}
-
-/*
- * A page that a device may write is dirty only if it did: the device's dirty bits are harvested.
- * obj->lock held.
- */
-static void settle_dirty(struct kdm_obj *obj, u64 first, u64 end)
-{
-	struct dmo_block *b;
-
-	for (u64 i = first / DMO_BLOCK_PAGES; (b = dmo_radix_next(&obj->core.blocks, &i)); i++) {
-		u64 pages[DMO_BITS_WORDS];
-
-		if (i * DMO_BLOCK_PAGES >= end)
-			return;
-		dmo_bits_copy(pages, dmo_block_bits(b, DMO_WMAPPED));
-		if (b->state == DMO_BLOCK_MOVING || !dmo_bits_any(pages))
-			continue;
-		b->users++;
-		if (!dmo_block_open(b))
-			kdm_wprotect_pages(b, pages);
-		dmo_block_put(b);
-	}
+	return vfs_llseek(obj->ro, offset, hole ? SEEK_HOLE : SEEK_DATA);
 }
 
 /* The extent that begins at page. */
@@ -58,7 +19,7 @@ static void extent_at(struct kdm_obj *obj, u64 page, u64 end, struct dmo_extent 
 	mutex_lock(&obj->lock);
 	dmo_query_extent(&obj->core, page, end, e);
 	mutex_unlock(&obj->lock);
-	mark_hole(obj, e);
+	dmo_query_hole(e, seek, obj);
 }
 
 int kdm_query(struct kdm_file *f, struct dmo_query *q)
@@ -70,7 +31,7 @@ int kdm_query(struct kdm_file *f, struct dmo_query *q)
 	mutex_lock(&obj->lock);
 	kdm_obj_refresh(obj);
 	end = (obj->core.size + DMO_PAGE_SIZE - 1) >> DMO_PAGE_SHIFT;
-	settle_dirty(obj, page, end);
+	dmo_query_settle(&obj->core, page, end, kdm_wprotect_pages);
 	mutex_unlock(&obj->lock);
 	asked = (q->offset + q->length + DMO_PAGE_SIZE - 1) >> DMO_PAGE_SHIFT;
 	if (q->length && asked < end)

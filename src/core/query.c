@@ -100,6 +100,51 @@ void dmo_query_extent(const struct dmo_object *o, u64 page, u64 end, struct dmo_
 	e->length = n << DMO_PAGE_SHIFT;
 }
 
+void dmo_query_settle(struct dmo_object *o, u64 first, u64 end,
+		      void (*wprotect)(struct dmo_block *b, const u64 *pages))
+{
+	struct dmo_block *b;
+
+	for (u64 i = first / DMO_BLOCK_PAGES; (b = dmo_radix_next(&o->blocks, &i)); i++) {
+		u64 pages[DMO_BITS_WORDS];
+
+		if (i * DMO_BLOCK_PAGES >= end)
+			return;
+		dmo_bits_copy(pages, dmo_block_bits(b, DMO_WMAPPED));
+		if (b->state == DMO_BLOCK_MOVING || !dmo_bits_any(pages))
+			continue;
+		b->users++;
+		if (!dmo_block_open(b))
+			wprotect(b, pages);
+		dmo_block_put(b);
+	}
+}
+
+void dmo_query_hole(struct dmo_extent *e, dmo_query_seek *seek, void *file)
+{
+	const u64 mask = DMO_PAGE_SIZE - 1;
+	s64 start = (s64)e->offset, end = start + (s64)e->length, at;
+
+	if (e->flags & DMO_EXT_RESIDENT)
+		return;
+	at = seek(file, e->offset, false);
+	if (at < 0 && at != -ENXIO)
+		return;
+	if (at < 0 || at >= end) {
+		e->flags |= DMO_EXT_HOLE;
+		return;
+	}
+	at &= ~mask;
+	if (at > start) {
+		e->flags |= DMO_EXT_HOLE;
+	} else {
+		at = seek(file, e->offset, true);
+		at = at > 0 ? (s64)(((u64)at + mask) & ~mask) : end;
+	}
+	if (at > start && at < end)
+		e->length = (u64)(at - start);
+}
+
 u64 dmo_query_resident(const struct dmo_object *o)
 {
 	u64 pages = 0;

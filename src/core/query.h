@@ -18,6 +18,22 @@
  */
 void dmo_query_extent(const struct dmo_object *o, u64 page, u64 end, struct dmo_extent *e);
 
+/*
+ * A page that a device may write is dirty only if it did. Has wprotect, the home's, harvest the device's dirty bits of the
+ * pages [first, end), at the price of a fault at the next write. Blocks on the move are passed over.
+ */
+void dmo_query_settle(struct dmo_object *o, u64 first, u64 end,
+		      void (*wprotect)(struct dmo_block *b, const u64 *pages));
+
+/* lseek(2) of the backing file with SEEK_DATA, or with SEEK_HOLE: an offset, or -errno. */
+typedef s64 dmo_query_seek(void *file, u64 offset, bool hole);
+
+/*
+ * Marks an extent of the backing file that lies in a hole of it, and cuts it where a hole begins or ends. An error other
+ * than ENXIO leaves it as it is. No lock held.
+ */
+void dmo_query_hole(struct dmo_extent *e, dmo_query_seek *seek, void *file);
+
 /* Bytes of the object that are on any device. */
 u64 dmo_query_resident(const struct dmo_object *o);
 

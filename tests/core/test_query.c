@@ -146,6 +146,95 @@ START_TEST(resident_bytes_count_each_page_once_and_only_on_devices)
 }
 END_TEST
 
+/* A file whose data lies at [data, hole); an errno in data is what each seek gives. */
+struct layout {
+	s64 data, hole;
+};
+
+static s64 seek(void *file, u64 offset, bool hole)
+{
+	const struct layout *l = file;
+
+	if (l->data < 0)
+		return l->data;
+	if (hole)
+		return (s64)offset < l->data ? (s64)offset : l->hole;
+	if ((s64)offset >= l->hole)
+		return -ENXIO;
+	return (s64)offset < l->data ? l->data : (s64)offset;
+}
+
+/* The extent of pages [first, end) over a file of that layout. */
+static struct dmo_extent over(u64 first, u64 end, s64 data, s64 hole)
+{
+	struct layout l = { data, hole };
+	struct dmo_extent e = extent(first, end);
+
+	dmo_query_hole(&e, seek, &l);
+	return e;
+}
+
+START_TEST(a_hole_is_told_and_ends_where_data_begins)
+{
+	struct dmo_extent e = over(0, 100, 10 * DMO_PAGE_SIZE + 5, 20 * DMO_PAGE_SIZE);
+
+	ck_assert(e.flags & DMO_EXT_HOLE);
+	ck_assert_uint_eq(pages(&e), 10);
+	e = over(0, 8, 10 * DMO_PAGE_SIZE, 20 * DMO_PAGE_SIZE);
+	ck_assert(e.flags & DMO_EXT_HOLE);
+	ck_assert_uint_eq(pages(&e), 8);
+	e = over(30, 100, 0, 20 * DMO_PAGE_SIZE);
+	ck_assert(e.flags & DMO_EXT_HOLE);
+	ck_assert_uint_eq(pages(&e), 70);
+}
+END_TEST
+
+START_TEST(data_ends_at_the_page_in_which_a_hole_begins)
+{
+	struct dmo_extent e = over(0, 100, 0, 20 * DMO_PAGE_SIZE + 1);
+
+	ck_assert(!(e.flags & DMO_EXT_HOLE));
+	ck_assert_uint_eq(pages(&e), 21);
+	e = over(0, 100, 5, 20 * DMO_PAGE_SIZE);
+	ck_assert(!(e.flags & DMO_EXT_HOLE));
+}
+END_TEST
+
+START_TEST(what_a_device_holds_and_what_can_t_be_asked_is_no_hole)
+{
+	struct dmo_extent e = over(0, 100, -EIO, 0);
+
+	ck_assert(!(e.flags & DMO_EXT_HOLE));
+	ck_assert_uint_eq(pages(&e), 100);
+	put_copy(&dev, 0, 0, 8);
+	e = over(0, 100, 50 * DMO_PAGE_SIZE, 60 * DMO_PAGE_SIZE);
+	ck_assert_uint_eq(e.flags, DMO_EXT_RESIDENT);
+}
+END_TEST
+
+static u64 harvested;
+
+static void harvest(struct dmo_block *b, const u64 *bits)
+{
+	harvested += dmo_bits_count(bits);
+	dmo_block_wprotected(b, 0, DMO_BLOCK_PAGES, NULL);
+}
+
+START_TEST(only_pages_that_a_device_may_write_are_settled)
+{
+	struct dmo_copy *c = put_copy(&dev, 0, 0, 8), *far = put_copy(&dev, 7, 0, 8);
+
+	harvested = 0;
+	dmo_block_mapped(c->block, 0, 4, true, false);
+	dmo_block_mapped(c->block, 4, 4, false, false);
+	dmo_block_mapped(far->block, 0, 8, true, false);
+	dmo_query_settle(&object, 0, 2 * DMO_BLOCK_PAGES, harvest);
+	ck_assert_uint_eq(harvested, 4);
+	dmo_query_settle(&object, 0, 8 * DMO_BLOCK_PAGES, harvest);
+	ck_assert_uint_eq(harvested, 12);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("query");
@@ -158,6 +247,10 @@ int main(void)
 	tcase_add_test(c, a_page_on_two_devices_is_a_replica);
 	tcase_add_test(c, an_extent_ends_where_advice_changes);
 	tcase_add_test(c, resident_bytes_count_each_page_once_and_only_on_devices);
+	tcase_add_test(c, a_hole_is_told_and_ends_where_data_begins);
+	tcase_add_test(c, data_ends_at_the_page_in_which_a_hole_begins);
+	tcase_add_test(c, what_a_device_holds_and_what_can_t_be_asked_is_no_hole);
+	tcase_add_test(c, only_pages_that_a_device_may_write_are_settled);
 	suite_add_tcase(s, c);
 	return test_run(s);
 }
