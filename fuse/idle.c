@@ -28,6 +28,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "clock.h"
+
 #define READERS_MAX	16	/* also of those that are parked */
 #define TICK_ALONE_US	1000
 #define TICK_CROWD_US	10000
@@ -206,12 +208,7 @@ static void tick(struct fs_idle *idle)
 		idle->dozing = false;
 	}
 	idle->busy_most = idle->busy;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (idle->alone ? TICK_ALONE_US : TICK_CROWD_US) * 1000L;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
+	until = fs_clock_after(CLOCK_MONOTONIC, (idle->alone ? TICK_ALONE_US : TICK_CROWD_US) * 1000L);
 	while (!idle->ended && pthread_cond_timedwait(&idle->watch_wake, &idle->lock, &until) != ETIMEDOUT)
 		;
 }

@@ -28,7 +28,7 @@ struct fs_idler {
 struct fs_idle_ops {
 	/* Starts a thread, which will enter. May fail: then those that are there must do. No lock held. */
 	void (*start)(void *arg);
-	/* Makes a reading thread look at fs_idle_alone and fs_idle_stopped again; lock held. */
+	/* Makes a reading thread look at fs_idle_changed again; lock held. */
 	void (*wake)(struct fs_idler *idler);
 	void *arg;
 };
@@ -55,7 +55,7 @@ void fs_idle_taken(struct fs_idle *idle, struct fs_idler *idler, bool at_once);
 void fs_idle_done(struct fs_idle *idle);
 /* It has none, and reads no more. */
 void fs_idle_left(struct fs_idle *idle, struct fs_idler *idler);
-/* True when the reading thread should leave and enter again: there are to be fewer readers, or it should read otherwise. */
+/* True when the reading thread should leave and enter again: there are to be fewer readers, or it is to read otherwise. */
 bool fs_idle_changed(struct fs_idle *idle, const struct fs_idler *idler);
 
 #endif

@@ -3,8 +3,8 @@
  * worker.c - threads, each with its own channel to the kernel
  *
  * A worker reads a request, carries it out and answers. READ, WRITE, INTERRUPT and STATX are taken straight from the
- * wire (data.c, call.c, statx.c): they are the hot ones, or need what libfuse does not show. All others go through libfuse, whose
- * replies come back through send_reply and leave on the worker's channel.
+ * wire (data.c, call.c, statx.c): they are the hot ones, or need what libfuse does not show. All others go through
+ * libfuse, whose replies come back through send_reply and leave on the worker's channel.
  *
  * Workers never wait for a revocation nor for anybody who does (engine.h): what may wait becomes a call (call.c), and
  * the thread goes on. They do wait for the store. idle.c says who reads, and starts more threads, up to a limit that
@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "cred.h"
 #include "data.h"
 #include "idle.h"
@@ -138,10 +139,12 @@ static long now_ns(void)
 /* Makes reads of the channel return at once, or wait. */
 static void set_nonblocking(struct fs_worker *w, bool nonblocking)
 {
-	int flags = fcntl(w->fd, F_GETFL);
+	int flags;
 
-	if (w->nonblocking != nonblocking && flags >= 0 &&
-	    !fcntl(w->fd, F_SETFL, nonblocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK))
+	if (w->nonblocking == nonblocking)
+		return;
+	flags = fcntl(w->fd, F_GETFL);
+	if (flags >= 0 && !fcntl(w->fd, F_SETFL, nonblocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK))
 		w->nonblocking = nonblocking;
 }
 
@@ -405,12 +408,7 @@ void fs_workers_stop(struct fs *fs)
 	pthread_mutex_lock(&ws->lock);
 	while (ws->thread_count) {
 		fs_idle_stop(ws->idle);
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += 10000000;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_sec++;
-			until.tv_nsec -= 1000000000;
-		}
+		until = fs_clock_after(CLOCK_REALTIME, 10000000);
 		pthread_cond_timedwait(&ws->gone, &ws->lock, &until);
 	}
 	pthread_mutex_unlock(&ws->lock);
