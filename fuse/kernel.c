@@ -36,7 +36,7 @@
 
 struct fs_kernel {
 	int control;
-	unsigned count;
+	unsigned count;			/* one more than the highest number in use */
 	pthread_mutex_t lock;
 	pthread_cond_t idle;
 	unsigned running;		/* threads that carry out requests */
@@ -85,33 +85,24 @@ static int describe(const struct fs_kernel *k, unsigned number, struct dmo_devic
 	return ioctl(k->control, DMO_IOC_DEVICE, info) ? -errno : 0;
 }
 
-static void add_device(struct fs *fs, unsigned number)
+/* The device of that number, where there is one: numbers may leave gaps. */
+static void find_device(struct fs *fs, unsigned number)
 {
 	struct fs_kernel *k = fs->kernel;
 	struct fs_kernel_device *d = &k->devices[number];
 	struct dmo_device_info info;
-	struct stat st = { 0 };
+	struct stat st;
 	char path[64];
 
-	if (!describe(k, number, &info))
-		snprintf(d->name, sizeof(d->name), "%s", info.name);
-	if (*d->name && !stat(fs_kernel_node(fs, number, path, sizeof(path)), &st)) {
-		d->mode = st.st_mode & 0777;
-		d->uid = st.st_uid;
-		d->gid = st.st_gid;
-	}
-}
-
-/* One more than the highest number in use. */
-static unsigned count_devices(const struct fs_kernel *k)
-{
-	struct dmo_device_info info;
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < FS_DEVICES_MAX; i++)
-		if (!describe(k, i, &info))
-			count = i + 1;
-	return count;
+	if (describe(k, number, &info))
+		return;
+	k->count = number + 1;
+	snprintf(d->name, sizeof(d->name), "%s", info.name);
+	if (stat(fs_kernel_node(fs, number, path, sizeof(path)), &st))
+		return;
+	d->mode = st.st_mode & 0777;
+	d->uid = st.st_uid;
+	d->gid = st.st_gid;
 }
 
 int fs_kernel_start(struct fs *fs)
@@ -129,10 +120,9 @@ int fs_kernel_start(struct fs *fs)
 	}
 	pthread_mutex_init(&k->lock, NULL);
 	pthread_cond_init(&k->idle, NULL);
-	k->count = count_devices(k);
 	fs->kernel = k;
-	for (unsigned i = 0; i < k->count; i++)
-		add_device(fs, i);
+	for (unsigned i = 0; i < FS_DEVICES_MAX; i++)
+		find_device(fs, i);
 	return 0;
 }
 

@@ -30,7 +30,7 @@ void fs_kernel_stop(struct fs *fs);
 
 unsigned fs_kernel_device_count(const struct fs *fs);
 const struct fs_kernel_device *fs_kernel_device(const struct fs *fs, unsigned number);
-/* Where contexts of the device are opened; static storage of the device. */
+/* Where contexts of the device are opened, written into path, which is also the result. */
 const char *fs_kernel_node(const struct fs *fs, unsigned number, char *path, size_t size);
 /* Text of a control file ("info", "memory.max"); its length or -errno. */
 ssize_t fs_kernel_show(const struct fs *fs, unsigned number, const char *file, char *buf, size_t size);

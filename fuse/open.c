@@ -84,8 +84,11 @@ static int choose_fd(struct fs_file *file)
 	if (fd < 0)
 		return fd;
 	file->fd = fd;
-	if (takes_object(inode))
-		return use_object(file);
+	if (takes_object(inode)) {
+		fd = use_object(file);
+		if (fd < 0 || file->object)
+			return fd;
+	}
 	if (file->flags & O_DIRECT)
 		file->direct_fd = fs_inode_reopen(inode, file->flags & (O_ACCMODE | O_DIRECT));
 	return 0;

@@ -8,8 +8,8 @@
  *
  * Each device has one evictor thread that keeps its memory between the watermarks; whoever needs memory at once evicts
  * by itself. Victims come from the cold end of the LRU list; one whose translations were used since the last look gets
- * another round. What a migration has brought stays until it ends, where anything else can be had. A victim is taken only if its object's lock and its block are free, so that two moves never wait for
- * each other's blocks.
+ * another round. What a migration has brought stays until it ends, where anything else can be had. A victim is taken
+ * only if its object's lock and its block are free, so that two moves never wait for each other's blocks.
  */
 #include "engine/internal.h"
 

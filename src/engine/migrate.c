@@ -3,8 +3,8 @@
  * migrate.c - prefetch and evict on request
  *
  * A range is moved block by block, by up to LANES threads that take the next block each; `done` is how far the
- * unbroken beginning of the range came. What a prefetch has brought is promised until it ends. Asynchronous migrations hang on their open file until collected; the last
- * reference to the file is theirs if it is closed meanwhile.
+ * unbroken beginning of the range came. What a prefetch has brought is promised until it ends. Asynchronous migrations
+ * hang on their open file until collected; the last reference to the file is theirs if it is closed meanwhile.
  *
  * Locks: file->lock for the list of migrations and the poll handle.
  */
