@@ -7,7 +7,7 @@ import statistics
 from measure import Missing, call
 from rows import row
 
-TOKENS = 8
+TOKENS = 64  # the first few pay for mapping what stays in the file
 SMALL = 32 << 20
 LINK = 4 << 30
 
