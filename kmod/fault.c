@@ -8,6 +8,7 @@
 #include "internal.h"
 
 #include <linux/export.h>
+#include <linux/sched/signal.h>
 
 /* Finds what is mapped at va, with a use of its object. */
 static int resolve(struct dmo_as *as, u64 va, u64 bytes, struct kdm_access *a)
@@ -51,8 +52,10 @@ int kdm_as_fault(struct dmo_as *as, u64 va, u64 bytes, bool write)
 	u64 end = va + bytes;
 	int err = 0;
 
-	for (va = round_down(va, DMO_PAGE_SIZE); va < end && !err; va += DMO_PAGE_SIZE)
-		err = fault_page(as, va, end - va, write);
+	for (va = round_down(va, DMO_PAGE_SIZE); va < end && !err; va += DMO_PAGE_SIZE) {
+		err = signal_pending(current) ? -EINTR : fault_page(as, va, end - va, write);
+		cond_resched();
+	}
 	return err;
 }
 

@@ -31,9 +31,23 @@ static int move_block(struct move_range *r, u64 index)
 	return kdm_access(&a);
 }
 
+/* The next block from i on that there is to move: for the host, one that the object has; ~0: none. */
+static u64 next_block(struct move_range *r, u64 i)
+{
+	if (r->dev)
+		return i;
+	mutex_lock(&r->obj->lock);
+	if (!dmo_radix_next(&r->obj->core.blocks, &i))
+		i = ~0ull;
+	mutex_unlock(&r->obj->lock);
+	return i;
+}
+
 static void move_blocks(struct move_range *r, u64 from)
 {
-	for (u64 i = from; i <= r->last / DMO_BLOCK_PAGES; i++) {
+	u64 last = r->last / DMO_BLOCK_PAGES;
+
+	for (u64 i = next_block(r, from); i <= last; i = next_block(r, i + 1)) {
 		r->error = move_block(r, i);
 		r->failed = i;
 		if (r->error)
