@@ -74,6 +74,18 @@ int kdm_dev_number(const char *name)
 	return n;
 }
 
+bool kdm_dev_name(u32 number, char *name)
+{
+	bool found;
+
+	mutex_lock(&kdm_devices_lock);
+	found = number < KDM_DEVICES_MAX && devices[number];
+	if (found)
+		strscpy(name, devices[number]->name, DMO_NAME_MAX);
+	mutex_unlock(&kdm_devices_lock);
+	return found;
+}
+
 void kdm_dev_describe(struct dmo_dev *dev, struct dmo_device_info *info)
 {
 	memset(info, 0, sizeof(*info));

@@ -98,8 +98,9 @@ struct dmo_dev *kdm_dev_get(u32 number);
 void kdm_dev_put(struct dmo_dev *dev);
 /* One more than the highest number in use. */
 u32 kdm_dev_count(void);
-/* Numbers and names for stored advice. */
+/* Numbers and names for stored advice: negative, or false, where there is none. name: DMO_NAME_MAX bytes. */
 int kdm_dev_number(const char *name);
+bool kdm_dev_name(u32 number, char *name);
 void kdm_dev_describe(struct dmo_dev *dev, struct dmo_device_info *info);
 void kdm_devices_fini(void);
 

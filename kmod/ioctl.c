@@ -28,6 +28,7 @@ static int object_info(struct kdm_file *f, struct dmo_info *info)
 		.abi_version = DMO_ABI_VERSION, .home = DMO_HOME_KERNEL, .devices = kdm_dev_count(),
 		.block_size = DMO_BLOCK_SIZE, .page_size = DMO_PAGE_SIZE,
 		.size = i_size_read(obj->backing_inode),
+		.caps = kdm_stores_advice(obj) ? DMO_CAP_STORED_ADVICE : 0,
 	};
 	mutex_lock(&obj->lock);
 	info->resident = dmo_query_resident(&obj->core);

@@ -251,6 +251,7 @@ static struct kdm_obj *make(struct file *backing, bool fresh)
 		err = PTR_ERR(obj->inode);
 		goto out_backing;
 	}
+	kdm_advice_load(obj);
 	__module_get(THIS_MODULE);
 	spin_lock(&kdm_objects_lock);
 	hash_add(objects, &obj->hash, (unsigned long)obj->backing_inode);

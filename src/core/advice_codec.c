@@ -414,3 +414,13 @@ int dmo_advice_decode(struct dmo_attrs *a, const struct dmo_mem *mem, const stru
 	a->gen++;
 	return 0;
 }
+
+int dmo_advice_restore(struct dmo_attrs *a, const struct dmo_mem *mem, const struct dmo_device_names *names,
+		       const void *buf, size_t length)
+{
+	if (length)
+		return dmo_advice_decode(a, mem, names, buf, length);
+	dmo_attrs_fini(a, mem);
+	a->gen++;
+	return 0;
+}

@@ -13,6 +13,7 @@
 
 #include "core/attr.h"
 
+#define DMO_ADVICE_XATTR	"user.dmo.advice"
 #define DMO_ADVICE_BYTES_MAX	4000u	/* what an inode and a block of ext4 take beside other attributes */
 
 /* The names of devices. */
@@ -43,5 +44,12 @@ s64 dmo_advice_encode(const struct dmo_attrs *a, const struct dmo_device_names *
  */
 int dmo_advice_decode(struct dmo_attrs *a, const struct dmo_mem *mem, const struct dmo_device_names *names,
 		      const void *buf, size_t size);
+
+/*
+ * Gives a back what it held when dmo_advice_encode wrote length bytes to buf, 0 for none. Devices are named as
+ * then. 0 or -ENOMEM.
+ */
+int dmo_advice_restore(struct dmo_attrs *a, const struct dmo_mem *mem, const struct dmo_device_names *names,
+		       const void *buf, size_t length);
 
 #endif

@@ -3,7 +3,7 @@
  * advice.c - advice on ranges: stored with the object, kept over remounts in an extended attribute, or carried out
  *
  * WILLNEED, DONTNEED and DISCARD are acts. Everything else is an attribute (core/attr.h) and, where the store takes
- * extended attributes, written to XATTR of the backing file in the form of core/advice_codec.h. What is read there was
+ * extended attributes, written to DMO_ADVICE_XATTR of the backing file in the form of core/advice_codec.h. What is read there was
  * written by anybody: whatever does not decode is ignored, with one line in the log.
  */
 #include "engine/internal.h"
@@ -18,9 +18,6 @@
 #include <sys/xattr.h>
 #include <syslog.h>
 #include <unistd.h>
-
-#define XATTR "user.dmo.advice"
-#define XATTR_MAX 4000
 
 static const char *name_of(void *ctx, u32 device)
 {
@@ -47,7 +44,7 @@ static struct dmo_device_names names(struct engine *eng)
 void eng_advice_load(struct eng_object *obj)
 {
 	struct dmo_device_names n = names(obj->eng);
-	char buf[XATTR_MAX];
+	char buf[DMO_ADVICE_BYTES_MAX];
 	ssize_t got = -1;
 	int err = 0;
 
@@ -59,7 +56,7 @@ void eng_advice_load(struct eng_object *obj)
 	obj->advice_loaded = true;
 	pthread_mutex_unlock(&obj->lock);
 	if (obj->eng->config.store_advice)
-		got = fgetxattr(obj->fd, XATTR, buf, sizeof(buf));
+		got = fgetxattr(obj->fd, DMO_ADVICE_XATTR, buf, sizeof(buf));
 	if (got < 0)
 		return;
 	pthread_mutex_lock(&obj->lock);
@@ -74,7 +71,7 @@ void eng_advice_load(struct eng_object *obj)
 static int save(struct eng_object *obj)
 {
 	struct dmo_device_names n = names(obj->eng);
-	char buf[XATTR_MAX];
+	char buf[DMO_ADVICE_BYTES_MAX];
 	s64 length;
 	int err = 0;
 
@@ -85,9 +82,9 @@ static int save(struct eng_object *obj)
 	length = dmo_attrs_count(&obj->core.attrs) ? dmo_advice_encode(&obj->core.attrs, &n, buf, sizeof(buf)) : 0;
 	pthread_mutex_unlock(&obj->lock);
 	if (length == 0)
-		err = fremovexattr(obj->fd, XATTR) && errno != ENODATA ? -errno : 0;
+		err = fremovexattr(obj->fd, DMO_ADVICE_XATTR) && errno != ENODATA ? -errno : 0;
 	else if (length > 0)
-		err = fsetxattr(obj->fd, XATTR, buf, length, 0) ? -errno : 0;
+		err = fsetxattr(obj->fd, DMO_ADVICE_XATTR, buf, length, 0) ? -errno : 0;
 	else
 		err = length == -E2BIG ? -ENOSPC : (int)length;
 	pthread_mutex_unlock(&obj->eng->advice_lock);
@@ -99,7 +96,7 @@ static int store(struct eng_object *obj, const struct dmo_advise *adv)
 	u64 first = adv->offset >> DMO_PAGE_SHIFT;
 	u64 last = adv->length ? first + (adv->length >> DMO_PAGE_SHIFT) - 1 : DMO_PAGE_OPEN;
 	struct dmo_device_names n = names(obj->eng);
-	char before[XATTR_MAX];
+	char before[DMO_ADVICE_BYTES_MAX];
 	s64 length;
 	int err;
 
@@ -112,7 +109,7 @@ static int store(struct eng_object *obj, const struct dmo_advise *adv)
 	err = save(obj);
 	if (err && length >= 0) {		/* all or nothing */
 		pthread_mutex_lock(&obj->lock);
-		dmo_advice_decode(&obj->core.attrs, &eng_mem, &n, before, length);
+		dmo_advice_restore(&obj->core.attrs, &eng_mem, &n, before, length);
 		pthread_mutex_unlock(&obj->lock);
 	}
 	return err;

@@ -111,6 +111,46 @@ START_TEST(what_is_stored_comes_back)
 }
 END_TEST
 
+START_TEST(the_form_is_these_bytes)
+{
+	/* tests/vm/kmod/advice.c has the same: stores move between the homes */
+	static const u8 form[] = {
+		0x44, 0x4d, 0x4f, 0x41, 0x01, 0x00, 0x02, 0x00, 0x05, 0x00, 0x00, 0x00, 0x5a, 0x56, 0x86, 0x14,
+		0x04, 0x73, 0x69, 0x6d, 0x30, 0x04, 0x73, 0x69, 0x6d, 0x31, 0x01, 0x03, 0x01, 0x02, 0x04, 0x01,
+		0x02, 0x00, 0x00, 0x01, 0x04, 0x02, 0x02, 0x01, 0x10, 0x10, 0x9f, 0x02, 0x00, 0x20, 0xac, 0x02,
+	};
+	static const char *const sims[64] = { "sim0", "sim1" };
+	struct dmo_device_names n = names_of(sims);
+
+	advise(1, 3, DMO_ADV_RANDOM, DMO_DEVICE_ANY, 0);
+	advise(8, 8, DMO_ADV_PREFERRED, 0, 0);
+	advise(9, 9, DMO_ADV_ACCESSED_BY, 1, 0);
+	advise(12, 12, DMO_ADV_GRANULARITY, DMO_DEVICE_ANY, 16);
+	advise(300, DMO_PAGE_OPEN, DMO_ADV_DEVICE_BITS, DMO_DEVICE_ANY, 300);
+	ck_assert_int_eq(dmo_advice_encode(&attrs, &n, buf, sizeof(buf)), sizeof(form));
+	ck_assert_mem_eq(buf, form, sizeof(form));
+}
+END_TEST
+
+START_TEST(what_was_in_force_is_restored_also_where_it_was_nothing)
+{
+	u64 gen;
+
+	size = dmo_advice_encode(&attrs, &names_a, buf, sizeof(buf));
+	ck_assert_int_eq(size, 0);
+	advise(0, 3, DMO_ADV_RANDOM, 0, 0);
+	gen = attrs.gen;
+	ck_assert_int_eq(dmo_advice_restore(&attrs, &tm.mem, &names_a, buf, (size_t)size), 0);
+	ck_assert_uint_eq(dmo_attrs_count(&attrs), 0);
+	ck_assert_uint_ne(attrs.gen, gen);
+	encode_sample();
+	advise(0, 3, DMO_ADV_RANDOM, 0, 0);
+	ck_assert_int_eq(dmo_advice_restore(&attrs, &tm.mem, &names_a, buf, (size_t)size), 0);
+	ck_assert_int_eq(decode(&names_a), 0);
+	check_equal(&attrs, &back);
+}
+END_TEST
+
 START_TEST(random_attributes_come_back)
 {
 	u64 seed = 5;
@@ -411,6 +451,8 @@ int main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, what_is_stored_comes_back);
+	tcase_add_test(tc, the_form_is_these_bytes);
+	tcase_add_test(tc, what_was_in_force_is_restored_also_where_it_was_nothing);
 	tcase_add_test(tc, random_attributes_come_back);
 	tcase_add_test(tc, devices_are_found_again_by_name);
 	tcase_add_test(tc, devices_that_are_gone_are_left_out);
