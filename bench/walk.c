@@ -53,6 +53,18 @@ static void run_fault(char **args)
 	printf("%.6f\n", bench_now() - start);
 }
 
+static void run_store(char **args)
+{
+	size_t size;
+	int fd;
+	volatile char *map = bench_map(args[0], O_RDWR, PROT_READ | PROT_WRITE, &fd, &size);
+	double start = bench_now();
+
+	for (size_t at = 0; at < size; at += PAGE)
+		map[at] = 1;
+	printf("%.6f\n", bench_now() - start);
+}
+
 static void run_warm(char **args)
 {
 	size_t size;
@@ -118,6 +130,7 @@ int main(int argc, char **argv)
 	static const struct bench_mode modes[] = {
 		{ "read", 1, "FILE: maps it and adds up all its words; seconds", run_read },
 		{ "fault", 1, "FILE: maps it and touches each page once; seconds", run_fault },
+		{ "store", 1, "FILE: maps it and stores to each page once; seconds", run_store },
 		{ "warm", 1, "FILE: maps it writable and adds up pages that are there; seconds a pass", run_warm },
 		{ "random-read", 2, "FILE N: that many pages by pread; seconds", run_random_read },
 		{ "random-write", 2, "FILE N: that many pages by pwrite; seconds", run_random_write },

@@ -111,6 +111,8 @@ void kdm_node_remove(struct dmo_dev *dev);
 /* ---- memory.c: the core's memory ------------------------------------------ */
 
 extern const struct dmo_mem kdm_mem;
+/* Bytes that the core has of it. */
+u64 kdm_mem_held(void);
 
 /* ---- objects -------------------------------------------------------------- */
 

@@ -17,12 +17,22 @@ static const struct file_operations control_fops = {
 	.llseek = noop_llseek,
 };
 
+static ssize_t metadata_show(struct device *d, struct device_attribute *a, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", kdm_mem_held());
+}
+static DEVICE_ATTR_RO(metadata);
+
+static struct attribute *control_attrs[] = { &dev_attr_metadata.attr, NULL };
+ATTRIBUTE_GROUPS(control);
+
 static struct miscdevice control = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "dmo-control",
 	.nodename = "dmo/control",
 	.mode = 0666,
 	.fops = &control_fops,
+	.groups = control_groups,
 };
 
 static int __init dmo_init(void)
