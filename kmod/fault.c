@@ -7,8 +7,12 @@
  */
 #include "internal.h"
 
+#include <linux/delay.h>
 #include <linux/export.h>
 #include <linux/sched/signal.h>
+
+#define BUSY_MS	2000	/* that a page may be held by the CPU */
+#define LOOK_US	1000	/* between two looks */
 
 /* Finds what is mapped at va, with a use of its object. */
 static int resolve(struct dmo_as *as, u64 va, u64 bytes, struct kdm_access *a)
@@ -47,13 +51,31 @@ static int fault_page(struct dmo_as *as, u64 va, u64 bytes, bool write)
 	return err;
 }
 
+/*
+ * What the CPU holds for a moment (direct I/O, a copy for a private mapping) is waited for; what it holds
+ * on to can't be made resident.
+ */
+static int fault_patiently(struct dmo_as *as, u64 va, u64 bytes, bool write)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(BUSY_MS);
+	int err = fault_page(as, va, bytes, write);
+
+	while (err == -EBUSY && time_before(jiffies, end)) {
+		if (signal_pending(current) || READ_ONCE(as->closing))
+			return -EINTR;
+		usleep_range(LOOK_US, 2 * LOOK_US);
+		err = fault_page(as, va, bytes, write);
+	}
+	return err == -EBUSY ? -ENOSPC : err;
+}
+
 int kdm_as_fault(struct dmo_as *as, u64 va, u64 bytes, bool write)
 {
 	u64 end = va + bytes;
 	int err = 0;
 
 	for (va = round_down(va, DMO_PAGE_SIZE); va < end && !err; va += DMO_PAGE_SIZE) {
-		err = signal_pending(current) ? -EINTR : fault_page(as, va, end - va, write);
+		err = signal_pending(current) ? -EINTR : fault_patiently(as, va, end - va, write);
 		cond_resched();
 	}
 	return err;
@@ -66,7 +88,7 @@ int dmo_dev_fault(struct dmo_as *as, u64 va, u64 bytes, bool write)
 
 	atomic64_inc(&stats->faults);
 	err = READ_ONCE(as->closing) ? -ECANCELED :
-	      fault_page(as, round_down(va, DMO_PAGE_SIZE), bytes, write);
+	      fault_patiently(as, round_down(va, DMO_PAGE_SIZE), bytes, write);
 	if (err == -ENODEV)
 		err = READ_ONCE(as->closing) ? -ECANCELED : -EIO;
 	if (err == -EINTR)
