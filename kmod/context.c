@@ -2,9 +2,9 @@
 /*
  * context.c - open contexts: a device address space, commands in, completions out
  *
- * write(2) hands commands to the driver; read(2) takes completions. The context belongs to its open
- * file and to no process. When its device goes it stays open and answers ENODEV; what ran in it
- * completes ECANCELED.
+ * write(2) hands commands to the driver (or, for a device that takes no faults, to command.c); read(2) takes
+ * completions. The context belongs to its open file and to no process. When its device goes it stays
+ * open and answers ENODEV; what ran in it completes ECANCELED.
  *
  * Locks: as->lock the address space and pt, as->out_lock the completions.
  */
@@ -36,6 +36,8 @@ static struct dmo_as *new_as(struct dmo_dev *dev)
 	init_waitqueue_head(&as->wait);
 	INIT_LIST_HEAD(&as->link);
 	INIT_LIST_HEAD(&as->out);
+	refcount_set(&as->refs, 1);
+	kdm_commands_init(as);
 	dmo_space_init(&as->space, &kdm_mem, &kdm_space_ops, dev->info.va_start, dev->info.va_end);
 	as->space.ctx = as;
 	return as;
@@ -72,10 +74,23 @@ struct dmo_as *kdm_as_first(struct dmo_dev *dev)
 
 	mutex_lock(&dev->lock);
 	as = list_first_entry_or_null(&dev->spaces, struct dmo_as, link);
-	if (as)
+	if (as) {
 		list_del_init(&as->link);
+		refcount_inc(&as->refs);
+	}
 	mutex_unlock(&dev->lock);
 	return as;
+}
+
+void kdm_as_put(struct dmo_as *as)
+{
+	struct out *o, *next;
+
+	if (!refcount_dec_and_test(&as->refs))
+		return;
+	list_for_each_entry_safe(o, next, &as->out, link)
+		kfree(o);
+	kfree(as);
 }
 
 /* Takes the page table away; whoever has as->lock sees it whole or not at all. */
@@ -84,6 +99,7 @@ void kdm_as_end(struct dmo_as *as)
 	void *pt;
 
 	WRITE_ONCE(as->closing, true);
+	kdm_commands_end(as);		/* what runs keeps its translations */
 	pt = kdm_as_unmap_all(as);
 	if (pt)
 		as->dev->ops->pt_destroy(pt);
@@ -105,13 +121,12 @@ int kdm_as_release(struct inode *inode, struct file *file)
 {
 	struct dmo_as *as = file->private_data;
 	struct dmo_dev *dev = as->dev;
-	struct out *o, *next;
 
 	if (unlink_as(as))
 		kdm_as_end(as);
-	list_for_each_entry_safe(o, next, &as->out, link)
-		kfree(o);
-	kfree(as);
+	else
+		kdm_commands_end(as);
+	kdm_as_put(as);
 	module_put(dev->ops->owner);
 	kdm_dev_put(dev);
 	return 0;
@@ -119,7 +134,7 @@ int kdm_as_release(struct inode *inode, struct file *file)
 
 /* ---- completions ---------------------------------------------------------- */
 
-void dmo_dev_complete(struct dmo_as *as, const struct dmo_completion *c)
+void kdm_as_complete(struct dmo_as *as, const struct dmo_completion *c)
 {
 	struct out *o = kzalloc(sizeof(*o), GFP_KERNEL | __GFP_NOFAIL);
 
@@ -130,6 +145,14 @@ void dmo_dev_complete(struct dmo_as *as, const struct dmo_completion *c)
 	list_add_tail(&o->link, &as->out);
 	spin_unlock(&as->out_lock);
 	wake_up_all(&as->wait);
+}
+
+void dmo_dev_complete(struct dmo_as *as, const struct dmo_completion *c)
+{
+	if (as->dev->core.faults)
+		kdm_as_complete(as, c);
+	else
+		kdm_command_done(as, c);
 }
 EXPORT_SYMBOL_GPL(dmo_dev_complete);
 
@@ -209,18 +232,27 @@ static void refuse(struct dmo_as *as, const struct dmo_command *c, int err)
 {
 	struct dmo_completion over = { .cookie = c->cookie, .op = c->op, .status = err };
 
-	dmo_dev_complete(as, &over);
+	kdm_as_complete(as, &over);
+}
+
+static int hand_to_device(struct dmo_as *as, const struct dmo_command *cmds, unsigned int n)
+{
+	int err;
+
+	mutex_lock(&as->lock);
+	err = as->pt ? as->dev->ops->submit(as->pt, cmds, n) : -ECANCELED;
+	mutex_unlock(&as->lock);
+	return err;
 }
 
 static void hand_over(struct dmo_as *as, const struct dmo_command *cmds, unsigned int n)
 {
-	int err;
+	int err = 0;
 
-	if (!n)
-		return;
-	mutex_lock(&as->lock);
-	err = as->pt ? as->dev->ops->submit(as->pt, cmds, n) : -ECANCELED;
-	mutex_unlock(&as->lock);
+	if (n && as->dev->core.faults)
+		err = hand_to_device(as, cmds, n);
+	else if (n)
+		err = kdm_commands_queue(as, cmds, n);
 	for (unsigned int i = 0; err && i < n; i++)
 		refuse(as, &cmds[i], err);
 }

@@ -129,8 +129,6 @@ static bool good_ops(const struct dmo_dev_ops *ops, const struct dmo_dev_info *i
 
 	if (!ops->owner || some != all || all != !!info->va_end)
 		return false;
-	if (all && !(info->flags & DMO_DEVICE_FAULTS))
-		return false;
 	return !(va & (DMO_PAGE_SIZE - 1)) && (!all || info->va_start < info->va_end);
 }
 
@@ -368,8 +366,10 @@ void dmo_dev_destroy(struct dmo_dev *dev)
 	wake_up_all(&dev->wait);
 	kdm_evictor_stop(dev);
 	drain(dev);
-	while ((as = kdm_as_first(dev)))
+	while ((as = kdm_as_first(dev))) {
 		kdm_as_end(as);
+		kdm_as_put(as);
+	}
 	give_slot(dev);
 	unmap_coherent(dev);
 	dmo_device_fini(&dev->core);

@@ -49,6 +49,8 @@
 #define KDM_DEVICES_MAX	63
 
 extern struct workqueue_struct *kdm_wq;
+/* For what never waits for a block: it lets blocks go that kdm_wq's work may wait for. */
+extern struct workqueue_struct *kdm_end_wq;
 
 /* ---- devices -------------------------------------------------------------- */
 
@@ -77,6 +79,7 @@ struct dmo_dev {
 	struct task_struct *evictor;
 	bool evict_now;
 	struct list_head spaces;	/* open contexts, under dev->lock */
+	unsigned int staged, alone;	/* commands that have, and that want, the memory; under dev->lock */
 	struct dev_pagemap pgmap;	/* coherent memory */
 	struct page *page0;
 	struct miscdevice misc;
@@ -263,15 +266,20 @@ struct kdm_access {
 	bool write;
 	bool whole;			/* prefetch, pin: all of [first, first + count) is owed */
 	bool pin;			/* adds a pin to the copy */
+	bool hold;			/* whole: the block stays MOVING, in held, and the copy pinned */
+	bool holds;			/* the caller holds other blocks: it may not wait for a barrier */
+	struct dmo_block *held;
 	unsigned int first, count;	/* whole: pages of the block */
 	unsigned int waited;		/* private: for copies in use */
 };
 
 /*
  * Makes the page (or range) accessible. 0, or -EFAULT, -EIO, -EBUSY, -ENOMEM, -ENOSPC, -ENODEV, -EINTR,
- * ...
+ * ...; with holds -EAGAIN, too: let everything go before you ask again.
  */
 int kdm_access(struct kdm_access *a);
+/* Gives back what kdm_access left held on dev. */
+void kdm_let_go(struct dmo_block *b, struct dmo_dev *dev);
 /* Claims block index, waiting for whoever has it; obj->lock held. -EINTR, -ENOMEM. */
 int kdm_claim(struct kdm_obj *obj, u64 index, struct dmo_block **block);
 /* The same, then MOVING. */
@@ -372,6 +380,12 @@ struct dmo_as {
 	struct list_head out;		/* completions */
 	unsigned int outstanding;
 	bool closing;
+	refcount_t refs;
+	/* command.c: of a device that takes no faults; all under out_lock */
+	struct list_head queue;
+	struct kdm_staged *running;
+	unsigned int paused;		/* none is started */
+	struct work_struct start, end;
 };
 
 int kdm_as_open(struct inode *inode, struct file *file);
@@ -381,8 +395,23 @@ ssize_t kdm_as_write(struct file *file, const char __user *buf, size_t length, l
 __poll_t kdm_as_poll(struct file *file, poll_table *wait);
 /* The device is going: ends what runs in the context. */
 void kdm_as_end(struct dmo_as *as);
-/* One of its contexts that has not ended, with the right to end it; NULL. */
+/* One of its contexts that has not ended, with the right to end it and a reference; NULL. */
 struct dmo_as *kdm_as_first(struct dmo_dev *dev);
+void kdm_as_put(struct dmo_as *as);
+/* Puts a completion where read(2) finds it. */
+void kdm_as_complete(struct dmo_as *as, const struct dmo_completion *c);
+
+/* command.c: for devices that take no faults */
+void kdm_commands_init(struct dmo_as *as);
+/* Takes commands; each gives one kdm_as_complete. 0 or -ENOMEM: none was taken. */
+int kdm_commands_queue(struct dmo_as *as, const struct dmo_command *cmds, unsigned int n);
+/* The driver says that the running one is over. */
+void kdm_command_done(struct dmo_as *as, const struct dmo_completion *c);
+/* None runs, and none starts until the resume. -EINTR: killed, nothing to resume. */
+int kdm_commands_pause(struct dmo_as *as);
+void kdm_commands_resume(struct dmo_as *as);
+/* as->closing is set: what waits completes ECANCELED, what runs is waited for. Afterwards no work is left. */
+void kdm_commands_end(struct dmo_as *as);
 
 extern const struct dmo_space_ops kdm_space_ops;
 int kdm_as_map(struct dmo_as *as, struct dmo_map *req);

@@ -8,7 +8,7 @@
 
 #include <linux/module.h>
 
-struct workqueue_struct *kdm_wq;
+struct workqueue_struct *kdm_wq, *kdm_end_wq;
 
 static const struct file_operations control_fops = {
 	.owner = THIS_MODULE,
@@ -42,7 +42,8 @@ static int __init dmo_init(void)
 	kdm_wq = alloc_workqueue("dmo", WQ_UNBOUND, 0);
 	if (!kdm_wq)
 		return -ENOMEM;
-	err = kdm_fs_init();
+	kdm_end_wq = alloc_workqueue("dmo-end", WQ_UNBOUND, 0);
+	err = kdm_end_wq ? kdm_fs_init() : -ENOMEM;
 	if (err)
 		goto out_wq;
 	err = misc_register(&control);
@@ -53,6 +54,8 @@ static int __init dmo_init(void)
 out_fs:
 	kdm_fs_fini();
 out_wq:
+	if (kdm_end_wq)
+		destroy_workqueue(kdm_end_wq);
 	destroy_workqueue(kdm_wq);
 	return err;
 }
@@ -61,6 +64,7 @@ static void __exit dmo_exit(void)
 {
 	misc_deregister(&control);
 	kdm_fs_fini();
+	destroy_workqueue(kdm_end_wq);
 	destroy_workqueue(kdm_wq);
 }
 

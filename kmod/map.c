@@ -85,6 +85,33 @@ static bool out_of_range(const struct dmo_dev *dev, const struct dmo_map_op *op)
 					       op->length > dev->info.va_end - op->va);
 }
 
+/*
+ * Before translations go: a device that takes no faults must not be running a command that may use them.
+ */
+static int quiesce(struct dmo_as *as)
+{
+	return as->dev->core.faults ? 0 : kdm_commands_pause(as);
+}
+
+static void go_on(struct dmo_as *as)
+{
+	if (!as->dev->core.faults)
+		kdm_commands_resume(as);
+}
+
+static int enter_object(struct dmo_as *as, const struct dmo_space_request *r, u64 *va)
+{
+	int err;
+
+	mutex_lock(&as->lock);
+	if (r->flags & DMO_MAP_REPLACE)
+		set_dying(as, r->va, r->length);
+	err = as->pt ? dmo_space_map(&as->space, r, va) : -ENODEV;
+	clear_dying(as);
+	mutex_unlock(&as->lock);
+	return err;
+}
+
 static int map_object(struct dmo_as *as, struct kdm_obj *obj, const struct dmo_map_op *op, u64 *va)
 {
 	struct dmo_space_request r = {
@@ -96,12 +123,13 @@ static int map_object(struct dmo_as *as, struct kdm_obj *obj, const struct dmo_m
 	if (out_of_range(as->dev, op))
 		return -ERANGE;
 	kdm_obj_track(obj);
-	mutex_lock(&as->lock);
-	if (op->flags & DMO_MAP_REPLACE)
-		set_dying(as, op->va, op->length);
-	err = as->pt ? dmo_space_map(&as->space, &r, va) : -ENODEV;
-	clear_dying(as);
-	mutex_unlock(&as->lock);
+	if (!(op->flags & DMO_MAP_REPLACE))
+		return enter_object(as, &r, va);
+	err = quiesce(as);
+	if (err)
+		return err;
+	err = enter_object(as, &r, va);
+	go_on(as);
 	return err;
 }
 
@@ -153,6 +181,8 @@ static int unmap_one(struct dmo_as *as, const struct dmo_unmap_op *op)
 {
 	int err = dmo_abi_check_unmap_op(op);
 
+	if (!err)
+		err = quiesce(as);
 	if (err)
 		return err;
 	mutex_lock(&as->lock);
@@ -160,6 +190,7 @@ static int unmap_one(struct dmo_as *as, const struct dmo_unmap_op *op)
 	err = dmo_space_unmap(&as->space, op->va, op->length);
 	clear_dying(as);
 	mutex_unlock(&as->lock);
+	go_on(as);
 	return err;
 }
 

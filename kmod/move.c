@@ -13,6 +13,10 @@
  * the demanded page is owed, the move is tried again with that page alone.
  *
  * A failure at any point ends the claim; the state is what it was (invariant 3).
+ *
+ * Who holds several blocks (command.c) takes them in the order of core/command.h and waits for no barrier
+ * meanwhile. Readers, writers and faults never wait for a block while they have another, so this is all that
+ * a circle could be made of.
  */
 #include "internal.h"
 
@@ -20,14 +24,20 @@
 
 enum { MOVE_AGAIN = 1 };
 
-int kdm_claim(struct kdm_obj *obj, u64 index, struct dmo_block **out)
+/*
+ * holds: the caller holds blocks. Whoever raised the barrier may wait for one of those, so it is not waited
+ * for: -EAGAIN.
+ */
+static int claim(struct kdm_obj *obj, u64 index, bool holds, struct dmo_block **out)
 {
 	struct dmo_block *b = dmo_block_get(&obj->core, index);
 	int err;
 
 	if (!b)
 		return -ENOMEM;
-	err = kdm_obj_wait(obj, !obj->barrier && dmo_block_claim(b));
+	err = kdm_obj_wait(obj, (holds && obj->barrier) || (!obj->barrier && dmo_block_claim(b)));
+	if (!err && holds && obj->barrier)
+		err = -EAGAIN;
 	if (err) {
 		dmo_block_put(b);
 		return err;
@@ -40,6 +50,11 @@ int kdm_claim(struct kdm_obj *obj, u64 index, struct dmo_block **out)
 	kdm_obj_refresh(obj);
 	*out = b;
 	return 0;
+}
+
+int kdm_claim(struct kdm_obj *obj, u64 index, struct dmo_block **out)
+{
+	return claim(obj, index, false, out);
 }
 
 int kdm_claim_moving(struct kdm_obj *obj, u64 index, struct dmo_block **out)
@@ -140,8 +155,16 @@ static int make_room(struct kdm_access *a, unsigned int frames, struct dmo_block
 	mutex_unlock(&obj->lock);
 	err = kdm_make_room(a->dev, frames);
 	mutex_lock(&obj->lock);
-	again = kdm_claim(obj, index, block);
+	again = claim(obj, index, a->holds, block);
 	return again ? again : err;
+}
+
+/* What is owed to a command must be there to its end: past the object's it is an address of nothing. */
+static int plan_access(const struct kdm_access *a, struct dmo_plan *plan)
+{
+	int err = dmo_plan_access(plan);
+
+	return !err && a->hold && plan->count < a->count ? -EFAULT : err;
 }
 
 static bool any_lost(const struct dmo_block *b, const struct dmo_plan *plan)
@@ -155,7 +178,7 @@ static int one_round(struct kdm_access *a, struct dmo_block **block, struct dmo_
 	int err;
 
 	fill_plan(a, *block, *narrow, plan);
-	err = dmo_plan_access(plan);
+	err = plan_access(a, plan);
 	if (err)
 		return err;
 	if (a->whole && dmo_bits_count(plan->steps[DMO_STEP_MAP]) != plan->count)
@@ -166,7 +189,7 @@ static int one_round(struct kdm_access *a, struct dmo_block **block, struct dmo_
 	err = make_room(a, plan->count, block);
 	if (!*block)
 		return err;
-	if (err == -EBUSY && ++a->waited < WAITED_MAX)
+	if (err == -EBUSY && !a->holds && ++a->waited < WAITED_MAX)
 		return fatal_signal_pending(current) ? -EINTR : MOVE_AGAIN;
 	if (err && !a->whole && !*narrow && err != -ENODEV) {
 		*narrow = true;
@@ -330,9 +353,11 @@ static int move_once(struct kdm_access *a, struct dmo_block **b, bool *narrow)
 	} while (err == MOVE_AGAIN);
 	if (err)
 		return err;
-	kdm_obj_wait_sure(obj, !obj->barrier && dmo_block_move(*b));
+	kdm_obj_wait_sure(obj, obj->barrier ? a->holds : dmo_block_move(*b));
+	if ((*b)->state != DMO_BLOCK_MOVING)
+		return -EAGAIN;
 	kdm_obj_refresh(obj);
-	err = dmo_plan_access(&plan);	/* what it found may have changed, the window not */
+	err = plan_access(a, &plan);	/* what it found may have changed, the window not */
 	if (err)
 		return err;
 	return still_reserved(&plan) ? carry_out(a, &plan) : MOVE_AGAIN;
@@ -347,9 +372,13 @@ int kdm_access(struct kdm_access *a)
 
 	mutex_lock(&obj->lock);
 	for (;;) {
-		err = kdm_claim(obj, a->page / DMO_BLOCK_PAGES, &b);
+		err = claim(obj, a->page / DMO_BLOCK_PAGES, a->holds, &b);
 		if (!err)
 			err = move_once(a, &b, &narrow);
+		if (!err && a->hold) {
+			a->held = b;
+			break;
+		}
 		if (b) {
 			kdm_drop_empty(b, a->dev);
 			kdm_unclaim(b);
@@ -362,4 +391,19 @@ int kdm_access(struct kdm_access *a)
 	}
 	mutex_unlock(&obj->lock);
 	return err;
+}
+
+void kdm_let_go(struct dmo_block *b, struct dmo_dev *dev)
+{
+	struct kdm_obj *obj = kdm_obj_of(b->object);
+	struct dmo_copy *copy;
+
+	mutex_lock(&obj->lock);
+	copy = dmo_block_copy(b, &dev->core);
+	if (copy && copy->pins)		/* the end of a device ends them, too */
+		copy->pins--;
+	kdm_drop_empty(b, dev);
+	kdm_unclaim(b);
+	mutex_unlock(&obj->lock);
+	wake_up_all(&dev->wait);
 }

@@ -96,7 +96,10 @@ struct dmo_dev_ops {
 	/* The same for several ranges in one round trip. Optional. */
 	void (*tlb_invalidate_ranges)(void *pt, const struct dmo_va_range *ranges, u32 count);
 
-	/* Queues checked commands of a page table; they run in order, and each gives one dmo_dev_complete. */
+	/*
+	 * Queues checked commands of a page table; they run in order, and each gives one dmo_dev_complete.
+	 * Without DMO_DEVICE_FAULTS one at a time, and what it names is mapped until it completes.
+	 */
 	int (*submit)(void *pt, const struct dmo_command *commands, u32 count);
 
 	/*

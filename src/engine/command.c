@@ -5,7 +5,7 @@
  * Such a device stops dead at a missing translation, so what a command names is made resident, pinned and mapped before it
  * starts, and until it has ended the blocks stay MOVING: reads and writes of the CPU wait, nothing is evicted.
  *
- *   1. collect   the blocks that the command touches, in one order for everybody (object, index)
+ *   1. collect   the blocks that the command names, in one order for everybody (core/command.h)
  *   2. bring     each of them, with a pin: this may revoke
  *   3. hold      all of them at once, MOVING: this may not revoke (a read that spans two blocks may keep one locked while
  *                it waits for the other); if one would have to be revoked again, all are let go and 2 begins anew
@@ -15,6 +15,8 @@
  */
 #include "engine/internal.h"
 
+#include "core/command.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,165 +24,96 @@
 
 #define ROUNDS_MOST 200
 
-struct touched {
-	struct eng_object *obj;
-	u64 index;
-	unsigned first, last;
-	bool write, pinned, held;
-};
-
 struct eng_staged {
 	struct eng_staged *next;
 	struct eng_work work;
 	struct eng_ctx *ctx;
 	struct dmo_command command;
 	struct dmo_completion completion;
-	struct touched *blocks;
-	unsigned nr, room;
+	struct dmo_named_blocks named;
 };
+
+#define FOR_EACH_NAMED(t, s) \
+	for (struct dmo_named *t = (s)->named.blocks; t && t != (s)->named.blocks + (s)->named.count; t++)
 
 /* ---- 1. collect ----------------------------------------------------------------------------------------------- */
 
-static int add_block(struct eng_staged *s, struct eng_object *obj, u64 index, unsigned first, unsigned last, bool write)
-{
-	for (unsigned i = 0; i < s->nr; i++) {
-		struct touched *t = &s->blocks[i];
-
-		if (t->obj != obj || t->index != index)
-			continue;
-		t->first = first < t->first ? first : t->first;
-		t->last = last > t->last ? last : t->last;
-		t->write |= write;
-		return 0;
-	}
-	if (s->nr == s->room) {
-		unsigned room = s->room ? s->room * 2 : 8;
-		struct touched *blocks = realloc(s->blocks, room * sizeof(*blocks));
-
-		if (!blocks)
-			return -ENOMEM;
-		s->blocks = blocks;
-		s->room = room;
-	}
-	eng_object_ref(obj);
-	s->blocks[s->nr++] = (struct touched){ .obj = obj, .index = index, .first = first, .last = last,
-					       .write = write };
-	return 0;
-}
-
-/* The blocks under the device range [va, end); ctx->lock held. */
-static int add_range(struct eng_staged *s, u64 va, u64 end, bool write)
-{
-	int err = 0;
-
-	while (va < end && !err) {
-		struct dmo_mapping *m = dmo_space_find(&s->ctx->space, va);
-		u64 offset, base, stop;
-
-		if (!m)
-			return -EFAULT;
-		if (!(m->prot & (write ? DMO_PROT_WRITE : DMO_PROT_READ)))
-			return -EACCES;
-		offset = dmo_mapping_offset_of(m, va);
-		base = offset & ~(u64)(DMO_BLOCK_SIZE - 1);
-		stop = base + DMO_BLOCK_SIZE - offset;
-		if (stop > dmo_mapping_va(m) + dmo_mapping_length(m) - va)
-			stop = dmo_mapping_va(m) + dmo_mapping_length(m) - va;
-		if (stop > end - va)
-			stop = end - va;
-		err = add_block(s, m->object, eng_block_of(offset), (offset - base) >> DMO_PAGE_SHIFT,
-				(offset - base + stop - 1) >> DMO_PAGE_SHIFT, write);
-		va += stop;
-	}
-	return err;
-}
-
-static int by_block(const void *a, const void *b)
-{
-	const struct touched *x = a, *y = b;
-
-	if (x->obj != y->obj)
-		return x->obj < y->obj ? -1 : 1;
-	return x->index < y->index ? -1 : x->index > y->index;
-}
-
 static int collect(struct eng_staged *s)
 {
-	struct dmo_cmd_range ranges[DMO_CMD_RANGES_MAX];
-	int n = dmo_command_ranges(&s->command, ranges, DMO_CMD_RANGES_MAX), err = 0;
+	struct eng_device *dev = s->ctx->dev;
+	u64 limit;
+	int err;
 
-	if (n < 0)
-		return n;
+	pthread_mutex_lock(&dev->lock);
+	limit = dev->core.limit;
+	pthread_mutex_unlock(&dev->lock);
 	pthread_mutex_lock(&s->ctx->lock);
-	for (int i = 0; i < n && !err; i++)
-		err = add_range(s, ranges[i].va, ranges[i].va + ranges[i].len, ranges[i].write);
+	err = dmo_command_blocks(&s->named, &eng_mem, &s->ctx->space, &s->command, limit);
+	FOR_EACH_NAMED(t, s)
+		eng_object_ref(t->object);
 	pthread_mutex_unlock(&s->ctx->lock);
-	if (s->nr)
-		qsort(s->blocks, s->nr, sizeof(*s->blocks), by_block);
 	return err;
 }
 
 /* ---- 2. and 3. --------------------------------------------------------------------------------------------------- */
 
-static struct eng_access access_of(struct eng_staged *s, const struct touched *t)
+static struct eng_access access_of(struct eng_staged *s, const struct dmo_named *t)
 {
-	return (struct eng_access){ .obj = t->obj, .dev = s->ctx->dev, .ctx = s->ctx,
+	return (struct eng_access){ .obj = t->object, .dev = s->ctx->dev, .ctx = s->ctx,
 				    .page = t->index * DMO_BLOCK_PAGES + t->first, .write = t->write, .whole = true,
 				    .first = t->first, .count = t->last - t->first + 1, .cancel = &s->ctx->closing };
 }
 
-static void unpin(struct eng_staged *s, struct touched *t)
+static void unpin(struct eng_staged *s, struct dmo_named *t)
 {
+	struct eng_object *obj = t->object;
 	struct dmo_copy *c;
 	struct dmo_block *b;
 
-	pthread_mutex_lock(&t->obj->lock);
-	b = dmo_block_find(&t->obj->core, t->index);
+	pthread_mutex_lock(&obj->lock);
+	b = dmo_block_find(&obj->core, t->index);
 	c = b ? dmo_block_copy(b, &s->ctx->dev->core) : NULL;
 	if (c && c->pins)
 		c->pins--;
-	pthread_mutex_unlock(&t->obj->lock);
+	pthread_mutex_unlock(&obj->lock);
 	t->pinned = false;
 }
 
 static int bring(struct eng_staged *s)
 {
-	for (unsigned i = 0; i < s->nr; i++) {
-		struct eng_access a = access_of(s, &s->blocks[i]);
+	FOR_EACH_NAMED(t, s) {
+		struct eng_access a = access_of(s, t);
 		int err;
 
-		a.pin = !s->blocks[i].pinned;
+		a.pin = !t->pinned;
 		err = eng_access(&a);
 		if (err)
 			return err;
-		s->blocks[i].pinned = true;
+		t->pinned = true;
 	}
 	return 0;
 }
 
 static void let_go(struct eng_staged *s)
 {
-	for (unsigned i = 0; i < s->nr; i++) {
-		struct touched *t = &s->blocks[i];
-
-		if (!t->held)
-			continue;
-		t->held = false;
-		eng_let_go(t->obj, t->index);
+	FOR_EACH_NAMED(t, s) {
+		if (t->held)
+			eng_let_go(t->object, t->index);
+		t->held = NULL;
 	}
 }
 
 static int hold_all(struct eng_staged *s)
 {
-	for (unsigned i = 0; i < s->nr; i++) {
-		struct eng_access a = access_of(s, &s->blocks[i]);
+	FOR_EACH_NAMED(t, s) {
+		struct eng_access a = access_of(s, t);
 		int err = eng_hold(&a);
 
 		if (err) {
 			let_go(s);
 			return err;
 		}
-		s->blocks[i].held = true;
+		t->held = t->object;
 	}
 	return 0;
 }
@@ -206,12 +139,12 @@ static int prepare(struct eng_staged *s)
 static void finish(struct eng_staged *s)
 {
 	let_go(s);
-	for (unsigned i = 0; i < s->nr; i++) {
-		if (s->blocks[i].pinned)
-			unpin(s, &s->blocks[i]);
-		eng_object_unref(s->blocks[i].obj);
+	FOR_EACH_NAMED(t, s) {
+		if (t->pinned)
+			unpin(s, t);
+		eng_object_unref(t->object);
 	}
-	free(s->blocks);
+	dmo_named_fini(&s->named);
 	free(s);
 }
 

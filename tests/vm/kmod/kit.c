@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -160,6 +161,29 @@ int context(uint32_t device)
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	sys(fd);
 	return fd;
+}
+
+uint32_t named(const char *name)
+{
+	for (uint32_t i = 0; i < 63; i++) {
+		struct dmo_device_info info = { .device = i };
+
+		if (!ioctl(control(), DMO_IOC_DEVICE, &info) && !strcmp(info.name, name))
+			return i;
+	}
+	return NONE;
+}
+
+int load_sim(const char *parameters)
+{
+	int fd = open("/lib/modules/dmo_sim.ko", O_RDONLY | O_CLOEXEC), r;
+
+	sys(fd);
+	if (syscall(SYS_delete_module, "dmo_sim", O_NONBLOCK))
+		eq(errno, ENOENT);
+	r = syscall(SYS_finit_module, fd, parameters, 0) ? -errno : 0;
+	close(fd);
+	return r;
 }
 
 int inject(const char *format, ...)

@@ -63,6 +63,11 @@ uint32_t device_of(uint32_t memory_type);	/* the first of that kind; skips the t
 #define coherent()	device_of(DMO_MEM_COHERENT)
 void device_info(uint32_t number, struct dmo_device_info *info);
 int context(uint32_t device);
+uint32_t named(const char *name);			/* the device of that name, or NONE */
+/* Loads dmo_sim.ko with these parameters in place of what is there: 0 or -errno. A program restores it. */
+int load_sim(const char *parameters);
+#define SIM_AS_BEFORE	"devices=2 inject=yes"		/* what kmod.test loads it with */
+#define SIM_RESERVED	"0x30000000"			/* 32 MiB of RAM that the kernel was told to leave alone */
 /* "NAME copy-fail N" or "NAME lost", to dmo_sim's parameter inject; 0, or -1 with errno. */
 int inject(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

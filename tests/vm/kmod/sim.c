@@ -2,50 +2,22 @@
 /*
  * sim.c - dmo_sim.ko's parameters, and failures on purpose
  *
- * Each test loads the module anew. The machine is booted with 32 MiB of RAM left alone at RESERVED.
+ * Each test loads the module anew. The machine is booted with 32 MiB of RAM left alone at SIM_RESERVED.
  */
 #define _GNU_SOURCE
 #include "kit.h"
 
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define RW		(DMO_PROT_READ | DMO_PROT_WRITE)
-#define RESERVED	"0x30000000"
-#define COHERENT	"coherent=" RESERVED " memory=16M"
-#define AS_BEFORE	"devices=2 inject=yes"		/* what kmod.test loads it with */
-
-/* Loads the module with these parameters in place of what is there: 0 or -errno. */
-static int load(const char *parameters)
-{
-	int fd = open("/lib/modules/dmo_sim.ko", O_RDONLY | O_CLOEXEC), r;
-
-	sys(fd);
-	if (syscall(SYS_delete_module, "dmo_sim", O_NONBLOCK))
-		eq(errno, ENOENT);
-	r = syscall(SYS_finit_module, fd, parameters, 0) ? -errno : 0;
-	close(fd);
-	return r;
-}
-
-static uint32_t named(const char *name)
-{
-	for (uint32_t i = 0; i < 63; i++) {
-		struct dmo_device_info info = { .device = i };
-
-		if (!ioctl(control(), DMO_IOC_DEVICE, &info) && !strcmp(info.name, name))
-			return i;
-	}
-	return NONE;
-}
+#define COHERENT	"coherent=" SIM_RESERVED " memory=16M"
 
 static double now(void)
 {
@@ -95,7 +67,7 @@ static void a_bad_parameter_is_refused_with_its_name(void)
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		since_now();
-		eq(load(bad[i][0]), -EINVAL);
+		eq(load_sim(bad[i][0]), -EINVAL);
 		if (!said(bad[i][1]))
 			fail_at(__FILE__, __LINE__, bad[i][1], 0, 1);
 		close(kmsg);
@@ -106,7 +78,7 @@ static void sizes_names_and_numbers_of_devices_are_as_told(void)
 {
 	struct dmo_device_info info;
 
-	eq(load("memory=2052K devices=3 name=npu- link=3G"), 0);
+	eq(load_sim("memory=2052K devices=3 name=npu- link=3G"), 0);
 	for (int i = 0; i < 3; i++) {
 		char name[16];
 
@@ -120,7 +92,7 @@ static void sizes_names_and_numbers_of_devices_are_as_told(void)
 		eq(info.threads, 1);
 	}
 	eq(named("npu-3"), NONE);
-	eq(load(""), 0);
+	eq(load_sim(""), 0);
 	device_info(named("sim0"), &info);
 	eq(info.memory, 64 * MIB);
 	eq(info.link, 0);
@@ -129,17 +101,8 @@ static void sizes_names_and_numbers_of_devices_are_as_told(void)
 static void more_memory_than_there_is_gives_enomem(void)
 {
 	since_now();
-	eq(load("memory=64G"), -ENOMEM);
+	eq(load_sim("memory=64G"), -ENOMEM);
 	yes(said("sim0: can't have 67108864 KiB"));
-}
-
-/* Until dmo.ko makes resident what a command names. */
-static void a_device_that_takes_no_faults_is_refused(void)
-{
-	since_now();
-	eq(load("faults=no"), -EINVAL);
-	yes(said("sim0: no device: -22"));
-	eq(named("sim0"), NONE);
 }
 
 static void a_name_that_is_taken_gives_eexist(void)
@@ -147,7 +110,7 @@ static void a_name_that_is_taken_gives_eexist(void)
 	if (named("ivshmem-00.10") == NONE)
 		skip("no device ivshmem-00.10");
 	since_now();
-	eq(load("name=ivshmem-00.1"), -EEXIST);
+	eq(load_sim("name=ivshmem-00.1"), -EEXIST);
 	yes(said("ivshmem-00.10: no device: -17, the name is taken"));
 }
 
@@ -160,7 +123,7 @@ static void a_link_takes_its_time_each_way(void)
 	int fd, ctx;
 	char *at;
 
-	eq(load("link=16M"), 0);
+	eq(load_sim("link=16M"), 0);
 	fd = fresh(4 * BLOCK);
 	ctx = context(named("sim0"));
 	va = ctx_map(ctx, fd, 4 * BLOCK, RW);
@@ -181,7 +144,7 @@ static void the_latency_is_waited_for_by_each_copy(void)
 	double start;
 	int fd;
 
-	eq(load("latency=100ms"), 0);
+	eq(load_sim("latency=100ms"), 0);
 	fd = fresh(PAGE);
 	eq(pwrite(fd, "x", 1, 0), 1);
 	start = now();
@@ -196,7 +159,7 @@ static void resident_bytes_do_not_cross_the_link(void)
 	double start;
 	int fd, ctx;
 
-	eq(load("link=4M"), 0);
+	eq(load_sim("link=4M"), 0);
 	fd = fresh(BLOCK);
 	ctx = context(named("sim0"));
 	va = ctx_map(ctx, fd, BLOCK, RW);
@@ -215,9 +178,9 @@ static int load_coherent(const char *more)
 	int r;
 
 	snprintf(parameters, sizeof(parameters), COHERENT " %s", more);
-	r = load(parameters);
+	r = load_sim(parameters);
 	if (r == -EBUSY)
-		skip("no memory was left alone at " RESERVED " when the kernel was booted");
+		skip("no memory was left alone at " SIM_RESERVED " when the kernel was booted");
 	return r;
 }
 
@@ -265,7 +228,7 @@ static void coherent_devices_lie_one_after_the_other(void)
 
 static void memory_that_the_kernel_uses_is_not_taken(void)
 {
-	eq(load("coherent=0x10000000 memory=16M"), -EBUSY);
+	eq(load_sim("coherent=0x10000000 memory=16M"), -EBUSY);
 }
 
 static void coherent_memory_can_not_be_lost(void)
@@ -278,7 +241,7 @@ static void coherent_memory_can_not_be_lost(void)
 
 static void nothing_is_injected_unless_allowed(void)
 {
-	eq(load(""), 0);
+	eq(load_sim(""), 0);
 	fails(inject("sim0 lost"), EPERM);
 	fails(inject("yes"), EPERM);
 	yes(named("sim0") != NONE);
@@ -286,7 +249,7 @@ static void nothing_is_injected_unless_allowed(void)
 
 static void nonsense_is_not_injected(void)
 {
-	eq(load("inject=yes"), 0);
+	eq(load_sim("inject=yes"), 0);
 	fails(inject("sim1 lost"), ENOENT);
 	fails(inject("sim0"), EINVAL);
 	fails(inject("sim0 "), EINVAL);
@@ -303,7 +266,7 @@ static void the_nth_copy_fails_and_no_other(void)
 	int fd;
 	char *at;
 
-	eq(load("inject=yes"), 0);
+	eq(load_sim("inject=yes"), 0);
 	dev = named("sim0");
 	fd = fresh(BLOCK);
 	at = map(fd, BLOCK);
@@ -347,7 +310,7 @@ static void a_lost_device_costs_what_was_dirty_on_it_and_no_more(void)
 	uint64_t va;
 	char *at, c;
 
-	eq(load("inject=yes"), 0);
+	eq(load_sim("inject=yes"), 0);
 	fd = fresh(2 * BLOCK);
 	ctx = context(named("sim0"));
 	va = ctx_map(ctx, fd, 2 * BLOCK, RW);
@@ -375,7 +338,7 @@ static void what_runs_on_a_lost_device_ends_with_eio(void)
 	int fd, ctx, ended = 0;
 	uint64_t va;
 
-	eq(load("inject=yes"), 0);
+	eq(load_sim("inject=yes"), 0);
 	fd = fresh(8 * BLOCK);
 	ctx = context(named("sim0"));
 	va = ctx_map(ctx, fd, 8 * BLOCK, RW);
@@ -397,8 +360,7 @@ int main(void)
 {
 	static const struct test tests[] = {
 		T(a_bad_parameter_is_refused_with_its_name), T(sizes_names_and_numbers_of_devices_are_as_told),
-		T(more_memory_than_there_is_gives_enomem), T(a_device_that_takes_no_faults_is_refused),
-		T(a_name_that_is_taken_gives_eexist),
+		T(more_memory_than_there_is_gives_enomem), T(a_name_that_is_taken_gives_eexist),
 		T(a_link_takes_its_time_each_way), T(the_latency_is_waited_for_by_each_copy),
 		T(resident_bytes_do_not_cross_the_link), T(cpu_and_device_take_turns_on_coherent_memory_in_place),
 		T(coherent_devices_lie_one_after_the_other), T(memory_that_the_kernel_uses_is_not_taken),
@@ -408,6 +370,6 @@ int main(void)
 	};
 	int r = RUN(tests);
 
-	eq(load(AS_BEFORE), 0);
+	eq(load_sim(SIM_AS_BEFORE), 0);
 	return r;
 }
