@@ -361,6 +361,8 @@ void kdm_discard(struct kdm_obj *obj);
 ssize_t kdm_read_iter(struct kiocb *iocb, struct iov_iter *to);
 ssize_t kdm_write_iter(struct kiocb *iocb, struct iov_iter *from);
 int kdm_mmap(struct file *file, struct vm_area_struct *vma);
+/* The object that is mapped there, which the VMA keeps; NULL: none. */
+struct kdm_obj *kdm_vma_obj(const struct vm_area_struct *vma);
 vm_fault_t kdm_cpu_fault(struct vm_fault *vmf);
 vm_fault_t kdm_cpu_mkwrite(struct vm_fault *vmf);
 vm_fault_t kdm_cpu_map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end);
@@ -416,6 +418,10 @@ void kdm_commands_end(struct dmo_as *as);
 extern const struct dmo_space_ops kdm_space_ops;
 int kdm_as_map(struct dmo_as *as, struct dmo_map *req);
 int kdm_as_unmap(struct dmo_as *as, struct dmo_unmap *req);
+/* One checked operation of each; va: where it came. */
+int kdm_as_map_object(struct dmo_as *as, struct kdm_obj *obj, const struct dmo_map_op *op, u64 *va);
+int kdm_as_unmap_range(struct dmo_as *as, u64 va, u64 length);
+/* mirror.c: from the address space of the calling task */
 int kdm_as_mirror(struct dmo_as *as, const struct dmo_mirror *req);
 /* Unmaps everything for good, and returns the page table, which is the context's no more. */
 void *kdm_as_unmap_all(struct dmo_as *as);

@@ -28,7 +28,7 @@ static int object_info(struct kdm_file *f, struct dmo_info *info)
 		.abi_version = DMO_ABI_VERSION, .home = DMO_HOME_KERNEL, .devices = kdm_dev_count(),
 		.block_size = DMO_BLOCK_SIZE, .page_size = DMO_PAGE_SIZE,
 		.size = i_size_read(obj->backing_inode),
-		.caps = kdm_stores_advice(obj) ? DMO_CAP_STORED_ADVICE : 0,
+		.caps = DMO_CAP_MIRROR_FILES | (kdm_stores_advice(obj) ? DMO_CAP_STORED_ADVICE : 0),
 	};
 	mutex_lock(&obj->lock);
 	info->resident = dmo_query_resident(&obj->core);
@@ -106,6 +106,8 @@ static int context_request(struct dmo_as *as, struct request *r)
 		return kdm_as_map(as, r->arg);
 	case _IOC_NR(DMO_IOC_UNMAP(0)):
 		return kdm_as_unmap(as, r->arg);
+	case _IOC_NR(DMO_IOC_MIRROR):
+		return kdm_as_mirror(as, r->arg);
 	case _IOC_NR(DMO_IOC_FAULT):
 		return do_fault(as, r->arg);
 	default:

@@ -112,7 +112,7 @@ static int enter_object(struct dmo_as *as, const struct dmo_space_request *r, u6
 	return err;
 }
 
-static int map_object(struct dmo_as *as, struct kdm_obj *obj, const struct dmo_map_op *op, u64 *va)
+int kdm_as_map_object(struct dmo_as *as, struct kdm_obj *obj, const struct dmo_map_op *op, u64 *va)
 {
 	struct dmo_space_request r = {
 		.object = obj, .va = op->va, .length = op->length, .offset = op->offset,
@@ -158,7 +158,7 @@ static int map_one(struct dmo_as *as, struct dmo_map_op *op)
 	if (((op->prot & DMO_PROT_WRITE) && !writes) || ((op->prot & DMO_PROT_READ) && !reads))
 		err = -EACCES;
 	if (!err)
-		err = map_object(as, obj, &plain, &va);
+		err = kdm_as_map_object(as, obj, &plain, &va);
 	if (!err)
 		op->va = va;
 	kdm_obj_put(obj);
@@ -177,21 +177,26 @@ int kdm_as_map(struct dmo_as *as, struct dmo_map *req)
 	return err;
 }
 
-static int unmap_one(struct dmo_as *as, const struct dmo_unmap_op *op)
+int kdm_as_unmap_range(struct dmo_as *as, u64 va, u64 length)
 {
-	int err = dmo_abi_check_unmap_op(op);
+	int err = quiesce(as);
 
-	if (!err)
-		err = quiesce(as);
 	if (err)
 		return err;
 	mutex_lock(&as->lock);
-	set_dying(as, op->va, op->length);
-	err = dmo_space_unmap(&as->space, op->va, op->length);
+	set_dying(as, va, length);
+	err = dmo_space_unmap(&as->space, va, length);
 	clear_dying(as);
 	mutex_unlock(&as->lock);
 	go_on(as);
 	return err;
+}
+
+static int unmap_one(struct dmo_as *as, const struct dmo_unmap_op *op)
+{
+	int err = dmo_abi_check_unmap_op(op);
+
+	return err ? err : kdm_as_unmap_range(as, op->va, op->length);
 }
 
 int kdm_as_unmap(struct dmo_as *as, struct dmo_unmap *req)

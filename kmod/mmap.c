@@ -124,3 +124,8 @@ int kdm_mmap(struct file *file, struct vm_area_struct *vma)
 	vm_flags_set(vma, VM_MIXEDMAP);
 	return 0;
 }
+
+struct kdm_obj *kdm_vma_obj(const struct vm_area_struct *vma)
+{
+	return vma->vm_ops == &vm_ops || vma->vm_ops == &vm_ops_mkwrite ? vma->vm_private_data : NULL;
+}

@@ -57,7 +57,7 @@ int sim_start(struct sim *sim, const char *name, struct device *parent, const st
 		.threads = 1,
 		.link = sim->link.bandwidth,
 		.va_start = 1ull << 32,
-		.va_end = 1ull << 46,
+		.va_end = 1ull << 48,
 	};
 	int err = start_queues(sim);
 

@@ -241,7 +241,7 @@ static void fixed_addresses_are_checked(void)
 	};
 
 	fails(ioctl(ctx, DMO_IOC_MAP(1), &m), ERANGE);
-	m.op.va = 1ull << 46;
+	m.op.va = 1ull << 48;
 	fails(ioctl(ctx, DMO_IOC_MAP(1), &m), ERANGE);
 	m.op.va = 1;
 	fails(ioctl(ctx, DMO_IOC_MAP(1), &m), EINVAL);
