@@ -12,6 +12,7 @@
 #include "options.h"
 #include "kernel.h"
 #include "log.h"
+#include "passthrough.h"
 
 #include <getopt.h>
 #include <stdarg.h>
@@ -342,6 +343,20 @@ static int set_helper_one(struct fs_options *opt, int c, bool *dry)
 	return 0;
 }
 
+/* The module's devices are taken by themselves where files can be mapped through it. */
+static bool module_serves(void)
+{
+	return !access(FS_KERNEL_CONTROL, F_OK) && !fs_passthrough_absent();
+}
+
+static int no_device(void)
+{
+	if (!access(FS_KERNEL_CONTROL, F_OK))
+		return bad("no device: add --device sim:npu0,memory=32M or the like; this kernel has no FUSE passthrough "
+			   "(Linux 6.9), so the module serves programs that open /dev/dmo, and no mount");
+	return bad("no device: add --device sim:npu0,memory=32M or the like, or load the kernel module (dmo)");
+}
+
 static int check_words(struct fs_options *opt, int argc, char **argv)
 {
 	if (argc - optind < 2)
@@ -350,12 +365,12 @@ static int check_words(struct fs_options *opt, int argc, char **argv)
 		return bad("'%s': one STORE and one MOUNT are wanted", argv[optind + 2]);
 	opt->store = argv[optind];
 	opt->mountpoint = argv[optind + 1];
-	if (!opt->device_count && !access(FS_KERNEL_CONTROL, F_OK))
-		opt->module = true;
+	if (!opt->device_count && !opt->module)
+		opt->module = module_serves();
 	if (opt->device_count && opt->module)
 		return bad("--device kernel takes the module's devices: no others beside them");
 	if (!opt->device_count && !opt->module)
-		return bad("no device: add --device sim:npu0,memory=32M or the like, or load the kernel module (dmo)");
+		return no_device();
 	return FS_EXIT_OK;
 }
 

@@ -21,6 +21,7 @@
 #include "passthrough.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/xattr.h>
@@ -28,6 +29,19 @@
 
 #include "kernel.h"
 #include "log.h"
+
+bool fs_passthrough_absent(void)
+{
+	struct fuse_backing_map map = { .fd = -1 };
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC), error = 0;
+
+	if (fd < 0)
+		return false;
+	if (ioctl(fd, FUSE_DEV_IOC_BACKING_OPEN, &map) < 0)	/* one that has it says that nothing is mounted */
+		error = errno;
+	close(fd);
+	return error == ENOTTY || error == EOPNOTSUPP;
+}
 
 void fs_passthrough_init(struct fs *fs, const struct fuse_in_header *in, struct fuse_init_out *out)
 {

@@ -11,6 +11,8 @@
  */
 #define FS_XATTR_PASSTHROUGH "user.dmo.passthrough"
 
+/* This kernel is known to have no passthrough: it is older than Linux 6.9, or was built without. */
+bool fs_passthrough_absent(void);
 /* Completes libfuse's answer to INIT. */
 void fs_passthrough_init(struct fs *fs, const struct fuse_in_header *in, struct fuse_init_out *out);
 /* Decides the mode of a new open; sets file->bypass. The inode's lock is held, the file not yet in its list. */

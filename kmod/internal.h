@@ -30,6 +30,7 @@
 #include "core/plan.h"
 #include "core/policy.h"
 #include "core/space.h"
+#include "compat.h"
 
 #include <dmo/driver.h>
 #include <linux/errseq.h>

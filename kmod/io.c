@@ -148,6 +148,19 @@ static int read_part(struct kdm_obj *obj, const struct part *p, struct page **pa
 	return err;
 }
 
+/*
+ * By copying: handed the page itself, a kernel whose splice reads into the pipe would keep it there while
+ * it is filled anew.
+ */
+static size_t copy_page_out(struct page *page, size_t offset, size_t bytes, struct iov_iter *to)
+{
+	void *at = kmap_local_page(page);
+	size_t n = copy_to_iter(at + offset, bytes, to);
+
+	kunmap_local(at);
+	return n;
+}
+
 typedef size_t copy_page_fn(struct page *page, size_t offset, size_t bytes, struct iov_iter *iter);
 
 /* Copies the part's bytes between pages and iter; how many. */
@@ -184,7 +197,7 @@ static ssize_t read_tracked(struct kdm_obj *obj, loff_t *pos, struct iov_iter *t
 		err = read_part(obj, &p, pages);
 		if (err)
 			break;
-		n = copy_pages(pages, &p, to, copy_page_to_iter);
+		n = copy_pages(pages, &p, to, copy_page_out);
 		*pos += n;
 		done += n;
 		if (n < p.end - p.start) {

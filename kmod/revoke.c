@@ -28,7 +28,7 @@ static int settle(struct kdm_obj *obj, pgoff_t index, struct page **out)
 	int err = 0;
 
 	*out = NULL;
-	if (IS_ERR(folio))
+	if (IS_ERR_OR_NULL(folio))	/* NULL: before 6.4 */
 		return 0;
 	if (folio_mapped(folio))
 		unmap_mapping_pages(mapping, folio->index, folio_nr_pages(folio), false);

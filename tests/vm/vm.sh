@@ -33,9 +33,17 @@ need_vm() {
 	vm --image >"$work/image" 2>&1 || skip "$(tail -n 1 "$work/image")"
 }
 
-# need_modules: configure got kernel headers, so there are modules to load
-modules=$top_builddir/modules/kmod
+# need_modules: configure got kernel headers, so there are modules to load; $KMOD: those of another build
+modules=${KMOD:-$top_builddir/modules/kmod}
 need_modules() {
 	[ -n "$KDIR" ] || skip "built without --with-kdir"
 	[ -e "$modules/dmo.ko" ] || fail "make left no $modules/dmo.ko"
+}
+
+# link_modules DIR: the modules' sources as Kbuild wants them. It builds beside its sources, and another test may be
+# loading what the build left: so a folder of its own.
+link_modules() {
+	mkdir -p "$1/kmod"
+	ln -s "$top_srcdir/src" "$top_srcdir/include" "$1/"
+	ln -s "$top_srcdir"/kmod/Kbuild "$top_srcdir"/kmod/env "$top_srcdir"/kmod/*.c "$top_srcdir"/kmod/*.h "$1/kmod/"
 }
