@@ -31,6 +31,7 @@ static struct dmo_as *new_as(struct dmo_dev *dev)
 		return NULL;
 	as->dev = dev;
 	as->dying_first = 1;
+	as->client = kdm_client_new();
 	mutex_init(&as->lock);
 	spin_lock_init(&as->out_lock);
 	init_waitqueue_head(&as->wait);

@@ -9,6 +9,7 @@
 
 #include <linux/dma-fence.h>
 #include <linux/highmem.h>
+#include <linux/sched/mm.h>
 #include <linux/bvec.h>
 #include <linux/uio.h>
 
@@ -142,6 +143,11 @@ int kdm_copy_across(struct dmo_copy *to, struct dmo_copy *from, unsigned int pag
 
 /* ---- the backing file ----------------------------------------------------- */
 
+/*
+ * What the backing file allocates here is charged to the memory cgroup of the object's owner: the mover
+ * is an evictor, a driver's thread, or a caller who only needs the device's memory.
+ */
+
 #define VECS_MAX	32
 
 static void fill_vecs(struct bio_vec *vecs, struct page **host, unsigned int n)
@@ -181,11 +187,13 @@ static int read_some(struct kdm_obj *obj, loff_t pos, struct page **host, unsign
 
 int kdm_backing_read(struct kdm_obj *obj, u64 page, struct page **host, unsigned int n)
 {
+	struct mem_cgroup *old = set_active_memcg(obj->memcg);
 	int err = 0;
 
 	for (unsigned int i = 0; i < n && !err; i += VECS_MAX)
 		err = read_some(obj, (page + i) << PAGE_SHIFT, host + i,
 				min_t(unsigned int, n - i, VECS_MAX));
+	set_active_memcg(old);
 	return err;
 }
 
@@ -210,10 +218,12 @@ static int write_some(struct kdm_obj *obj, loff_t pos, struct page **host, unsig
 
 int kdm_backing_write(struct kdm_obj *obj, u64 page, struct page **host, unsigned int n)
 {
+	struct mem_cgroup *old = set_active_memcg(obj->memcg);
 	int err = obj->rw ? 0 : -EROFS;
 
 	for (unsigned int i = 0; i < n && !err; i += VECS_MAX)
 		err = write_some(obj, (page + i) << PAGE_SHIFT, host + i,
 				 min_t(unsigned int, n - i, VECS_MAX));
+	set_active_memcg(old);
 	return err;
 }

@@ -13,6 +13,7 @@
  * free, so that two moves never wait for each other's blocks.
  */
 #include "internal.h"
+#include "dmo_trace.h"
 
 #include <linux/freezer.h>
 #include <linux/kthread.h>
@@ -193,6 +194,9 @@ static int evict_copy(struct kdm_obj *obj, struct dmo_copy *c, unsigned int firs
 
 	dmo_plan_evict(&plan);
 	err = write_out(obj, &plan, &dirty);
+	if (trace_dmo_evict_enabled())
+		trace_dmo_evict(dev, obj, kdm_block_pgoff(c->block) + first, count,
+				dmo_bits_count(plan.steps[DMO_STEP_COPY_OUT]), err);
 	if (err) {
 		atomic64_inc(&dev->stats.evict_failed);
 		if (err != -EBUSY)

@@ -6,6 +6,7 @@
  * has the blocks after it brought ahead, by work of ours.
  */
 #include "internal.h"
+#include "dmo_trace.h"
 
 #include <linux/delay.h>
 #include <linux/export.h>
@@ -95,6 +96,7 @@ int dmo_dev_fault(struct dmo_as *as, u64 va, u64 bytes, bool write)
 		err = -ECANCELED;
 	if (err)
 		atomic64_inc(&stats->fault_errors);
+	trace_dmo_fault(as->dev, va, write, err);
 	return err;
 }
 EXPORT_SYMBOL_GPL(dmo_dev_fault);

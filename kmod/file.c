@@ -30,6 +30,7 @@ static int object_open(struct inode *inode, struct file *file)
 	INIT_LIST_HEAD(&f->pins);
 	INIT_LIST_HEAD(&f->moves);
 	init_waitqueue_head(&f->wait);
+	f->client = kdm_client_new();
 	f->wb_seen = errseq_sample(&f->obj->wb_err);
 	kdm_obj_get(f->obj);
 	file->private_data = f;
@@ -96,6 +97,7 @@ const struct file_operations kdm_object_fops = {
 	.fadvise = kdm_fadvise,
 	.poll = object_poll,
 	.mmap = kdm_mmap,
+	.show_fdinfo = kdm_object_show,
 	.unlocked_ioctl = kdm_object_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 };

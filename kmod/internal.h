@@ -37,6 +37,7 @@
 #include <linux/fs.h>
 #include <linux/kref.h>
 #include <linux/list.h>
+#include <linux/memcontrol.h>
 #include <linux/memremap.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
@@ -136,6 +137,7 @@ struct kdm_obj {
 	struct dmo_object core;
 	u32 mappings;			/* of devices */
 	errseq_t wb_err;
+	struct mem_cgroup *memcg;	/* of who made the object: pays for backing pages */
 	struct hlist_node hash;
 	struct delayed_work retry;	/* of an end that could not be written back */
 	struct rcu_head rcu;
@@ -145,6 +147,7 @@ struct kdm_file {
 	struct kdm_obj *obj;
 	bool reads, writes;
 	errseq_t wb_seen;
+	u64 client;			/* in fdinfo: one of each open file */
 	u64 key;			/* 0: none yet */
 	struct hlist_node key_node;
 	struct mutex lock;		/* pins, migrations */
@@ -381,6 +384,7 @@ struct dmo_as {
 	spinlock_t out_lock;		/* completions */
 	wait_queue_head_t wait;
 	struct list_head out;		/* completions */
+	u64 client;			/* in fdinfo */
 	unsigned int outstanding;
 	bool closing;
 	refcount_t refs;
@@ -453,5 +457,13 @@ int kdm_query(struct kdm_file *f, struct dmo_query *q);
 int kdm_pin(struct kdm_file *f, struct dmo_pin *pin);
 int kdm_unpin(struct kdm_file *f, u64 id);
 void kdm_unpin_all(struct kdm_file *f);
+/* Pages that leases of the open file cover. */
+u64 kdm_pinned(struct kdm_file *f);
+
+/* ---- fdinfo.c ------------------------------------------------------------- */
+
+u64 kdm_client_new(void);
+void kdm_object_show(struct seq_file *m, struct file *file);
+void kdm_as_show(struct seq_file *m, struct file *file);
 
 #endif

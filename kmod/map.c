@@ -8,6 +8,7 @@
  * it over.
  */
 #include "internal.h"
+#include "dmo_trace.h"
 
 /* ---- the space's callbacks ------------------------------------------------ */
 
@@ -109,6 +110,7 @@ static int enter_object(struct dmo_as *as, const struct dmo_space_request *r, u6
 	err = as->pt ? dmo_space_map(&as->space, r, va) : -ENODEV;
 	clear_dying(as);
 	mutex_unlock(&as->lock);
+	trace_dmo_map(as->dev, r->object, err ? 0 : *va, r->length, r->offset, r->prot, err);
 	return err;
 }
 
@@ -188,6 +190,7 @@ int kdm_as_unmap_range(struct dmo_as *as, u64 va, u64 length)
 	err = dmo_space_unmap(&as->space, va, length);
 	clear_dying(as);
 	mutex_unlock(&as->lock);
+	trace_dmo_unmap(as->dev, va, length, err);
 	go_on(as);
 	return err;
 }

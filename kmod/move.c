@@ -19,6 +19,7 @@
  * a circle could be made of.
  */
 #include "internal.h"
+#include "dmo_trace.h"
 
 #define WAITED_MAX 16		/* times that every copy was busy */
 
@@ -305,6 +306,14 @@ static bool has_work(const struct dmo_plan *plan)
 	       dmo_plan_has(plan, DMO_STEP_COPY_DEVICE) || plan->write;
 }
 
+static void trace_move(const struct kdm_access *a, const struct dmo_plan *plan, int err)
+{
+	if (trace_dmo_migrate_enabled())
+		trace_dmo_migrate(a->dev, a->obj, kdm_block_pgoff(plan->block) + plan->first, plan->count,
+				  dmo_bits_count(plan->steps[DMO_STEP_COPY_IN]) +
+				  dmo_bits_count(plan->steps[DMO_STEP_COPY_DEVICE]), err);
+}
+
 /* The block is MOVING and the lock held: translations go, bytes come, state changes. */
 static int carry_out(struct kdm_access *a, struct dmo_plan *plan)
 {
@@ -320,6 +329,7 @@ static int carry_out(struct kdm_access *a, struct dmo_plan *plan)
 		err = revoke_and_copy(a, plan);
 		mutex_lock(&obj->lock);
 		atomic64_inc(&a->dev->stats.migrations);
+		trace_move(a, plan, err);
 	}
 	if (err)
 		return err;

@@ -149,6 +149,7 @@ static const struct file_operations context_fops = {
 	.read = kdm_as_read,
 	.write = kdm_as_write,
 	.poll = kdm_as_poll,
+	.show_fdinfo = kdm_as_show,
 	.unlocked_ioctl = kdm_as_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 	.llseek = noop_llseek,

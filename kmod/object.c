@@ -126,6 +126,7 @@ static void destroy(struct kdm_obj *obj)
 	fput(obj->ro);
 	obj->inode->i_private = NULL;
 	iput(obj->inode);
+	mem_cgroup_put(obj->memcg);
 	call_rcu(&obj->rcu, free_obj);
 	module_put(THIS_MODULE);
 }
@@ -252,6 +253,7 @@ static struct kdm_obj *make(struct file *backing, bool fresh)
 		goto out_backing;
 	}
 	kdm_advice_load(obj);
+	obj->memcg = get_mem_cgroup_from_mm(current->mm);
 	__module_get(THIS_MODULE);
 	spin_lock(&kdm_objects_lock);
 	hash_add(objects, &obj->hash, (unsigned long)obj->backing_inode);

@@ -9,6 +9,7 @@
  * Locks: obj->lock for the copies' counts, file->lock for the file's list.
  */
 #include "internal.h"
+#include "dmo_trace.h"
 
 #include <linux/module.h>
 #include <linux/sched/user.h>
@@ -169,6 +170,7 @@ int kdm_pin(struct kdm_file *f, struct dmo_pin *req)
 	err = check_range(f->obj, dev, req);
 	if (!err)
 		err = pin_range(f->obj, pin);
+	trace_dmo_pin(dev, f->obj, pin->first, pages_of(pin), err);
 	if (err) {
 		free_pin(pin);
 		return err;
@@ -184,6 +186,7 @@ int kdm_pin(struct kdm_file *f, struct dmo_pin *req)
 static void end_pin(struct kdm_file *f, struct pin *pin)
 {
 	unpin_blocks(f->obj, pin, pin->last / DMO_BLOCK_PAGES + 1);
+	trace_dmo_unpin(pin->dev, f->obj, pin->first, pages_of(pin), 0);
 	atomic_long_sub(pages_of(pin), &pin->user->locked_vm);
 	free_pin(pin);
 }
@@ -205,6 +208,18 @@ int kdm_unpin(struct kdm_file *f, u64 id)
 		return -ENOENT;
 	end_pin(f, found);
 	return 0;
+}
+
+u64 kdm_pinned(struct kdm_file *f)
+{
+	struct pin *pin;
+	u64 pages = 0;
+
+	mutex_lock(&f->lock);
+	list_for_each_entry(pin, &f->pins, link)
+		pages += pages_of(pin);
+	mutex_unlock(&f->lock);
+	return pages;
 }
 
 void kdm_unpin_all(struct kdm_file *f)

@@ -20,7 +20,7 @@ need() {
 	done
 }
 
-[ -z "$KDIR" ] || VM_KERNEL=${VM_KERNEL:-$(cat "$KDIR/include/config/kernel.release")}
+[ -z "$KDIR" ] || VM_KERNEL=${VM_KERNEL:-$(sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' "$KDIR/include/generated/utsrelease.h")}
 
 vm() {
 	# shellcheck disable=SC2086 # a list of words
