@@ -298,6 +298,8 @@ static int may(const struct fs_file *file, unsigned cmd, const void *in, size_t 
 {
 	const struct dmo_migrate *m = in;
 
+	if (cmd == DMO_IOC_EXPORT)
+		return -EOPNOTSUPP;	/* its descriptor would be the service's */
 	if (in_size < _IOC_SIZE(cmd))
 		return 0;
 	if (cmd == DMO_IOC_ADVISE)

@@ -8,6 +8,7 @@
 #ifndef KDM_COMPAT_H
 #define KDM_COMPAT_H
 
+#include <linux/dma-buf.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/splice.h>
@@ -25,6 +26,27 @@
 static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
 {
 	vma->vm_flags |= flags;
+}
+
+static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flags)
+{
+	vma->vm_flags &= ~flags;
+}
+#endif
+
+/* 6.2: the reservation's lock is the caller's over vmap and map; before, dma-buf has a lock of its own */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#define dma_buf_vmap_unlocked	dma_buf_vmap
+#define dma_buf_vunmap_unlocked	dma_buf_vunmap
+#endif
+
+/* 6.7: an inode's times are set by calls */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+static inline void simple_inode_init_ts(struct inode *inode)
+{
+	inode->i_atime = current_time(inode);
+	inode->i_mtime = inode->i_atime;
+	inode->i_ctime = inode->i_atime;
 }
 #endif
 

@@ -71,8 +71,12 @@ static void copy_by_cpu(struct dmo_dev *dev, const struct dmo_copy_job *job)
 	}
 }
 
-static int run_jobs(struct dmo_dev *dev, const struct dmo_copy_job *jobs, unsigned int n)
+/* Jobs for pages [page, page + pages) of the copy's block. */
+static int run_jobs(struct dmo_copy *c, const struct dmo_copy_job *jobs, unsigned int n, unsigned int page,
+		    unsigned int pages)
 {
+	struct dmo_dev *dev = kdm_dev_of(c->dev);
+	u64 first = kdm_block_pgoff(c->block) + page;
 	struct dma_fence *fence;
 	long left;
 	int err;
@@ -85,6 +89,7 @@ static int run_jobs(struct dmo_dev *dev, const struct dmo_copy_job *jobs, unsign
 	fence = dev->ops->copy(dev->priv, jobs, n);
 	if (IS_ERR(fence))
 		return PTR_ERR(fence);
+	kdm_export_fence(kdm_obj_of(c->block->object), first, first + pages - 1, fence);
 	left = dma_fence_wait(fence, false);
 	err = left < 0 ? left : fence->error;
 	dma_fence_put(fence);
@@ -104,7 +109,7 @@ int kdm_copy_pages(struct dmo_copy *c, enum dmo_copy_dir dir, unsigned int page,
 {
 	struct dmo_dev *dev = kdm_dev_of(c->dev);
 	struct dmo_copy_job jobs[JOBS_MAX];
-	unsigned int used = 0, done = 0;
+	unsigned int used = 0, done = 0, start = 0;
 	int err = 0;
 
 	while (done < n && !err) {
@@ -116,8 +121,9 @@ int kdm_copy_pages(struct dmo_copy *c, enum dmo_copy_dir dir, unsigned int page,
 			return -EIO;
 		done += job->pages;
 		if (used == JOBS_MAX || done == n) {
-			err = run_jobs(dev, jobs, used);
+			err = run_jobs(c, jobs, used, page + start, done - start);
 			used = 0;
+			start = done;
 		}
 	}
 	if (!err)

@@ -4,10 +4,11 @@
  *
  * Refused is what can't be revoked: a file whose mappings show another inode's pages (overlayfs), that
  * has no page cache (DAX), whose pages are of another size (hugetlb), or whose daemon would have to be
- * waited for (FUSE); and what is no regular file.
+ * waited for (FUSE); and what is no regular file. A dma-buf is another driver's (dmabuf_import.c).
  */
 #include "internal.h"
 
+#include <linux/dma-buf.h>
 #include <linux/file.h>
 #include <linux/magic.h>
 #include <linux/shmem_fs.h>
@@ -47,11 +48,18 @@ static int open_flags(const struct file *backing, u32 flags)
 
 static struct file *get_backing(const struct dmo_object_create *req)
 {
+	struct dma_buf *dmabuf;
 	struct file *file;
 	int err;
 
 	if (req->backing == -1)
 		return shmem_file_setup("dmo", req->size, VM_NORESERVE);
+	dmabuf = dma_buf_get(req->backing);
+	if (!IS_ERR(dmabuf)) {
+		file = kdm_import(dmabuf);
+		dma_buf_put(dmabuf);
+		return file;
+	}
 	file = fget(req->backing);
 	if (!file)
 		return ERR_PTR(-EBADF);

@@ -5,6 +5,7 @@
  * Locks, in the order in which they are taken (a holder of a later one never takes an earlier one):
  *
  *   mmap_lock or a VMA's lock	the kernel's, over a CPU fault
+ *   dma-buf's reservation	dma_resv_lock, by the kernel over map, unmap, vmap and vunmap of an export
  *   inode lock of the object	writers, truncate, fallocate
  *   as->lock			an address space
  *   obj->lock			an object: residency, attributes, reverse map
@@ -132,10 +133,12 @@ struct kdm_obj {
 	bool barrier;			/* a truncate or punch is under way: no block moves */
 	atomic_t direct;		/* reads and writes that went past residency */
 	atomic_t users;			/* open files, mappings of both kinds */
-	struct mutex lock;		/* core: residency, attributes, reverse map; barrier */
+	struct mutex lock;		/* core: residency, attributes, reverse map; barrier; dma-bufs */
 	wait_queue_head_t wait;		/* a block was released, I/O ended, the barrier fell */
 	struct dmo_object core;
 	u32 mappings;			/* of devices */
+	struct list_head exports;	/* dma-bufs of it */
+	struct list_head holds;		/* host pages that importers of them use */
 	errseq_t wb_err;
 	struct mem_cgroup *memcg;	/* of who made the object: pays for backing pages */
 	struct hlist_node hash;
@@ -175,6 +178,7 @@ static inline struct kdm_obj *kdm_inode_obj(struct inode *inode)
 struct kdm_file *kdm_file_of(struct file *file);
 void kdm_file_put(struct kdm_file *f);
 
+struct vfsmount *kdm_mount(void);
 int kdm_fs_init(void);
 void kdm_fs_fini(void);
 /*
@@ -273,6 +277,7 @@ struct kdm_access {
 	bool hold;			/* whole: the block stays MOVING, in held, and the copy pinned */
 	bool holds;			/* the caller holds other blocks: it may not wait for a barrier */
 	struct dmo_block *held;
+	bool exposed;			/* ... whose pages others write unseen; with pin and write */
 	unsigned int first, count;	/* whole: pages of the block */
 	unsigned int waited;		/* private: for copies in use */
 };
@@ -367,6 +372,8 @@ ssize_t kdm_write_iter(struct kiocb *iocb, struct iov_iter *from);
 int kdm_mmap(struct file *file, struct vm_area_struct *vma);
 /* The object that is mapped there, which the VMA keeps; NULL: none. */
 struct kdm_obj *kdm_vma_obj(const struct vm_area_struct *vma);
+/* The same for a file that is another: its mode and credentials, and pages from vma->vm_pgoff on. */
+int kdm_mmap_object(struct kdm_obj *obj, struct file *file, struct vm_area_struct *vma);
 vm_fault_t kdm_cpu_fault(struct vm_fault *vmf);
 vm_fault_t kdm_cpu_mkwrite(struct vm_fault *vmf);
 vm_fault_t kdm_cpu_map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end);
@@ -465,5 +472,62 @@ u64 kdm_pinned(struct kdm_file *f);
 u64 kdm_client_new(void);
 void kdm_object_show(struct seq_file *m, struct file *file);
 void kdm_as_show(struct seq_file *m, struct file *file);
+
+/* ---- pin.c: what pins are made of ----------------------------------------- */
+
+/* Pages of an object, last included. held: who holds them writes without a page table of ours. */
+struct kdm_range {
+	u64 first, last;
+	bool held;
+};
+
+static inline struct kdm_range kdm_range_of(u64 offset, u64 length)
+{
+	u64 end = (offset + length) >> DMO_PAGE_SHIFT;
+
+	return (struct kdm_range){ offset >> DMO_PAGE_SHIFT, end - 1, false };
+}
+
+static inline u64 kdm_range_pages(const struct kdm_range *r)
+{
+	return r->last - r->first + 1;
+}
+
+/* How many pages the caller's user may have pinned. */
+u64 kdm_charge_limit(void);
+/* -EDQUOT: it would be more than limit. */
+int kdm_charge(struct user_struct *user, u64 pages, u64 limit);
+void kdm_uncharge(struct user_struct *user, u64 pages);
+/* The device with a reference on it and on its driver, or NULL. */
+struct dmo_dev *kdm_get_pinnable(u32 number);
+void kdm_put_pinnable(struct dmo_dev *dev);
+/* -EINVAL: not all of it lies in the object; -ENOSPC: more than dev (may be NULL) may hold. */
+int kdm_pin_check(struct kdm_obj *obj, struct dmo_dev *dev, const struct kdm_range *r);
+/* Makes the range resident and counts a pin in each copy; the object is tracked. 0, or as kdm_access. */
+int kdm_pin_pages(struct kdm_obj *obj, struct dmo_dev *dev, const struct kdm_range *r);
+void kdm_unpin_pages(struct kdm_obj *obj, struct dmo_dev *dev, const struct kdm_range *r);
+
+/* ---- dma-bufs ------------------------------------------------------------- */
+
+struct dma_buf;
+
+/*
+ * dmabuf_export.c: reserves a descriptor, req->fd, for *file; the caller installs it or gives both
+ * back.
+ */
+int kdm_export(struct kdm_file *f, struct dmo_export *req, struct file **file);
+/* A copy of pages [first, last] is under way: it goes into the reservations of their dma-bufs. */
+void kdm_export_fence(struct kdm_obj *obj, u64 first, u64 last, struct dma_fence *fence);
+/*
+ * dmabuf_import.c: a backing file that is the dma-buf, as a new open file of its mode. -EACCES: it can't be
+ * read; -ELOOP: it is an export of ours; -EOPNOTSUPP: the CPU has no way to it.
+ */
+struct file *kdm_import(struct dma_buf *dmabuf);
+/* The inode ends. */
+void kdm_import_evict(struct inode *inode);
+/* On whose behalf (main.c). */
+struct device *kdm_control_device(void);
+/* dmabuf_hold.c: does an importer hold host pages of those of the block? obj->lock. */
+bool kdm_host_held(struct kdm_obj *obj, const struct dmo_block *b, const u64 *pages);
 
 #endif

@@ -15,7 +15,8 @@
 struct request {
 	u32 cmd;
 	void *arg;
-	struct file *made;	/* OBJECT_CREATE: to be installed when the caller has its number */
+	struct file *made;	/* OBJECT_CREATE, EXPORT: to be installed when the caller has its number */
+	int fd;			/* ... which is reserved */
 };
 
 /* ---- object --------------------------------------------------------------- */
@@ -28,7 +29,8 @@ static int object_info(struct kdm_file *f, struct dmo_info *info)
 		.abi_version = DMO_ABI_VERSION, .home = DMO_HOME_KERNEL, .devices = kdm_dev_count(),
 		.block_size = DMO_BLOCK_SIZE, .page_size = DMO_PAGE_SIZE,
 		.size = i_size_read(obj->backing_inode),
-		.caps = DMO_CAP_MIRROR_FILES | (kdm_stores_advice(obj) ? DMO_CAP_STORED_ADVICE : 0),
+		.caps = DMO_CAP_DMABUF | DMO_CAP_MIRROR_FILES |
+			(kdm_stores_advice(obj) ? DMO_CAP_STORED_ADVICE : 0),
 	};
 	mutex_lock(&obj->lock);
 	info->resident = dmo_query_resident(&obj->core);
@@ -58,6 +60,15 @@ static int do_migrate(struct kdm_file *f, struct dmo_migrate *m)
 	return m->flags & DMO_MIGRATE_ASYNC ? kdm_migrate_async(f, m) : kdm_migrate(f, m);
 }
 
+static int do_export(struct kdm_file *f, struct request *r)
+{
+	struct dmo_export *req = r->arg;
+	int err = kdm_export(f, req, &r->made);
+
+	r->fd = req->fd;
+	return err;
+}
+
 static int object_request(struct kdm_file *f, struct request *r)
 {
 	switch (_IOC_NR(r->cmd)) {
@@ -79,6 +90,8 @@ static int object_request(struct kdm_file *f, struct request *r)
 		return kdm_pin(f, r->arg);
 	case _IOC_NR(DMO_IOC_UNPIN):
 		return kdm_unpin(f, ((struct dmo_pin *)r->arg)->id);
+	case _IOC_NR(DMO_IOC_EXPORT):
+		return do_export(f, r);
 	default:
 		return -EOPNOTSUPP;
 	}
@@ -117,25 +130,32 @@ static int context_request(struct dmo_as *as, struct request *r)
 
 /* ---- control -------------------------------------------------------------- */
 
+static int do_create(struct request *r)
+{
+	struct dmo_object_create *req = r->arg;
+	int err = kdm_create(req, &r->made);
+
+	r->fd = req->fd;
+	return err;
+}
+
 static int control_request(struct request *r)
 {
 	if (_IOC_NR(r->cmd) == _IOC_NR(DMO_IOC_DEVICE))
 		return device_info(r->arg);
-	return kdm_create(r->arg, &r->made);
+	return do_create(r);
 }
 
-/* The new object's descriptor appears only when the caller knows its number. */
+/* The new descriptor appears only when the caller knows its number. */
 static void settle_made(struct request *r, bool known)
 {
-	struct dmo_object_create *req = r->arg;
-
 	if (!r->made)
 		return;
 	if (known) {
-		fd_install(req->fd, r->made);
+		fd_install(r->fd, r->made);
 		return;
 	}
-	put_unused_fd(req->fd);
+	put_unused_fd(r->fd);
 	fput(r->made);
 }
 

@@ -6,6 +6,7 @@
  */
 #include "internal.h"
 
+#include <linux/dma-mapping.h>
 #include <linux/module.h>
 
 struct workqueue_struct *kdm_wq, *kdm_end_wq;
@@ -35,6 +36,11 @@ static struct miscdevice control = {
 	.groups = control_groups,
 };
 
+struct device *kdm_control_device(void)
+{
+	return control.this_device;
+}
+
 static int __init dmo_init(void)
 {
 	int err;
@@ -49,6 +55,7 @@ static int __init dmo_init(void)
 	err = misc_register(&control);
 	if (err)
 		goto out_fs;
+	dma_coerce_mask_and_coherent(control.this_device, DMA_BIT_MASK(64));	/* it imports dma-bufs */
 	return 0;
 
 out_fs:
@@ -72,3 +79,4 @@ module_init(dmo_init);
 module_exit(dmo_exit);
 MODULE_DESCRIPTION("Device memory objects as files");
 MODULE_LICENSE("GPL");
+MODULE_IMPORT_NS(DMA_BUF);

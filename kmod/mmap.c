@@ -102,13 +102,14 @@ static bool can_wrap(const struct vm_operations_struct *ops)
 	return ops && ops->fault && ops->map_pages && !ops->open && !ops->close;
 }
 
-int kdm_mmap(struct file *file, struct vm_area_struct *vma)
+int kdm_mmap_object(struct kdm_obj *obj, struct file *file, struct vm_area_struct *vma)
 {
-	struct kdm_file *f = file->private_data;
-	struct kdm_obj *obj = f->obj;
-	struct file *map = open_map_file(obj, file);
+	struct file *map;
 	int err;
 
+	if (!obj->backing_fops->mmap)
+		return -ENODEV;
+	map = open_map_file(obj, file);
 	if (IS_ERR(map))
 		return PTR_ERR(map);
 	vma_set_file(vma, map);
@@ -128,4 +129,11 @@ int kdm_mmap(struct file *file, struct vm_area_struct *vma)
 struct kdm_obj *kdm_vma_obj(const struct vm_area_struct *vma)
 {
 	return vma->vm_ops == &vm_ops || vma->vm_ops == &vm_ops_mkwrite ? vma->vm_private_data : NULL;
+}
+
+int kdm_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct kdm_file *f = file->private_data;
+
+	return kdm_mmap_object(f->obj, file, vma);
 }

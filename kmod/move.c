@@ -257,6 +257,17 @@ static int copy_device(struct dmo_plan *plan)
 	return err;
 }
 
+/* Host pages that an importer of a dma-buf uses stay where they are. */
+static int check_held(struct kdm_obj *obj, struct dmo_block *b, const u64 *pages)
+{
+	bool held;
+
+	mutex_lock(&obj->lock);
+	held = kdm_host_held(obj, b, pages);
+	mutex_unlock(&obj->lock);
+	return held ? -EBUSY : 0;
+}
+
 /* The block is MOVING, no lock is held. */
 static int revoke_and_copy(struct kdm_access *a, struct dmo_plan *plan)
 {
@@ -267,7 +278,9 @@ static int revoke_and_copy(struct kdm_access *a, struct dmo_plan *plan)
 	if (!host)
 		return -ENOMEM;
 	dmo_bits_or(settle, plan->steps[DMO_STEP_REVOKE], plan->steps[DMO_STEP_COPY_IN]);
-	err = kdm_revoke(a->obj, plan->block, settle, host);
+	err = check_held(a->obj, plan->block, settle);
+	if (!err)
+		err = kdm_revoke(a->obj, plan->block, settle, host);
 	if (!err)
 		err = unmap_others(a, plan);
 	if (!err)
@@ -314,6 +327,16 @@ static void trace_move(const struct kdm_access *a, const struct dmo_plan *plan, 
 				  dmo_bits_count(plan->steps[DMO_STEP_COPY_DEVICE]), err);
 }
 
+/* What is held may be written at any time, so it counts as newer than the backing file all along. */
+static void pin_copy(const struct kdm_access *a, struct dmo_copy *copy)
+{
+	copy->pins++;
+	if (!a->exposed)
+		return;
+	copy->held++;
+	dmo_bits_set(dmo_rows_row(&copy->rows, DMO_DIRTY), a->first, a->count);
+}
+
 /* The block is MOVING and the lock held: translations go, bytes come, state changes. */
 static int carry_out(struct kdm_access *a, struct dmo_plan *plan)
 {
@@ -340,7 +363,7 @@ static int carry_out(struct kdm_access *a, struct dmo_plan *plan)
 	copy->owed = a->whole;
 	err = a->dev->info.va_end ? enter_steps(a, plan, copy) : 0;
 	if (!err && a->pin)
-		copy->pins++;
+		pin_copy(a, copy);
 	return err;
 }
 

@@ -31,9 +31,32 @@ static struct vfsmount *mnt;
 
 /* ---- the filesystem ------------------------------------------------------- */
 
+static void evict_inode(struct inode *inode)
+{
+	truncate_inode_pages_final(&inode->i_data);
+	clear_inode(inode);
+	kdm_import_evict(inode);
+}
+
+static const struct super_operations super_ops = {
+	.statfs = simple_statfs,
+	.drop_inode = generic_delete_inode,
+	.evict_inode = evict_inode,
+};
+
 static int init_fs_context(struct fs_context *fc)
 {
-	return init_pseudo(fc, DMO_MAGIC) ? 0 : -ENOMEM;
+	struct pseudo_fs_context *ctx = init_pseudo(fc, DMO_MAGIC);
+
+	if (!ctx)
+		return -ENOMEM;
+	ctx->ops = &super_ops;
+	return 0;
+}
+
+struct vfsmount *kdm_mount(void)
+{
+	return mnt;
 }
 
 static struct file_system_type kdm_fs = {
@@ -240,6 +263,8 @@ static struct kdm_obj *make(struct file *backing, bool fresh)
 	obj->fresh = fresh;
 	mutex_init(&obj->lock);
 	init_waitqueue_head(&obj->wait);
+	INIT_LIST_HEAD(&obj->exports);
+	INIT_LIST_HEAD(&obj->holds);
 	INIT_DELAYED_WORK(&obj->retry, retire_work);
 	atomic_set(&obj->users, 1);
 	dmo_object_init(&obj->core, &kdm_mem, i_size_read(obj->backing_inode));

@@ -18,7 +18,8 @@
 struct pin {
 	struct list_head link;
 	struct dmo_dev *dev;
-	u64 id, first, last;		/* pages, last included */
+	u64 id;
+	struct kdm_range range;
 	struct user_struct *user;
 };
 
@@ -26,34 +27,41 @@ static atomic64_t last_id;
 
 /* ---- what a user may ------------------------------------------------------ */
 
-static int charge(struct user_struct *user, u64 pages)
+u64 kdm_charge_limit(void)
 {
-	u64 limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	if (rlimit(RLIMIT_MEMLOCK) == RLIM_INFINITY || capable(CAP_IPC_LOCK))
+		return U64_MAX;
+	return rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+}
+
+int kdm_charge(struct user_struct *user, u64 pages, u64 limit)
+{
 	u64 now = atomic_long_add_return(pages, &user->locked_vm);
 
-	if (rlimit(RLIMIT_MEMLOCK) == RLIM_INFINITY || now <= limit || capable(CAP_IPC_LOCK))
+	if (now <= limit)
 		return 0;
 	atomic_long_sub(pages, &user->locked_vm);
 	return -EDQUOT;
 }
 
-static u64 pages_of(const struct pin *pin)
+void kdm_uncharge(struct user_struct *user, u64 pages)
 {
-	return pin->last - pin->first + 1;
+	atomic_long_sub(pages, &user->locked_vm);
 }
 
 /* ---- pins ----------------------------------------------------------------- */
 
-static int pin_block(struct kdm_obj *obj, struct pin *pin, u64 index)
+static int pin_block(struct kdm_obj *obj, struct dmo_dev *dev, const struct kdm_range *r, u64 index)
 {
-	struct kdm_access a = { .obj = obj, .dev = pin->dev, .whole = true, .pin = true };
+	struct kdm_access a = { .obj = obj, .dev = dev, .whole = true, .pin = true, .write = r->held,
+				.exposed = r->held };
 
-	kdm_cut(index, pin->first, pin->last, &a.first, &a.count);
+	kdm_cut(index, r->first, r->last, &a.first, &a.count);
 	a.page = index * DMO_BLOCK_PAGES + a.first;
 	return kdm_access(&a);
 }
 
-static void unpin_block(struct kdm_obj *obj, struct dmo_dev *dev, u64 index)
+static void unpin_block(struct kdm_obj *obj, struct dmo_dev *dev, const struct kdm_range *r, u64 index)
 {
 	struct dmo_block *b;
 	struct dmo_copy *c;
@@ -63,6 +71,8 @@ static void unpin_block(struct kdm_obj *obj, struct dmo_dev *dev, u64 index)
 	c = b ? dmo_block_copy(b, &dev->core) : NULL;
 	if (c && c->pins)
 		c->pins--;
+	if (c && r->held && c->held)
+		c->held--;
 	if (c && b->state == DMO_BLOCK_IDLE && !b->io) {
 		/* it may have kept the memory of a truncated range */
 		b->users++;
@@ -72,26 +82,30 @@ static void unpin_block(struct kdm_obj *obj, struct dmo_dev *dev, u64 index)
 	mutex_unlock(&obj->lock);
 }
 
-static void unpin_blocks(struct kdm_obj *obj, struct pin *pin, u64 end)
+static void unpin_blocks(struct kdm_obj *obj, struct dmo_dev *dev, const struct kdm_range *r, u64 end)
 {
-	for (u64 i = pin->first / DMO_BLOCK_PAGES; i < end; i++)
-		unpin_block(obj, pin->dev, i);
+	for (u64 i = r->first / DMO_BLOCK_PAGES; i < end; i++)
+		unpin_block(obj, dev, r, i);
 }
 
-static int pin_blocks(struct kdm_obj *obj, struct pin *pin)
+int kdm_pin_pages(struct kdm_obj *obj, struct dmo_dev *dev, const struct kdm_range *r)
 {
 	int err = 0;
 	u64 i;
 
-	for (i = pin->first / DMO_BLOCK_PAGES; i <= pin->last / DMO_BLOCK_PAGES && !err; i++)
-		err = pin_block(obj, pin, i);
+	for (i = r->first / DMO_BLOCK_PAGES; i <= r->last / DMO_BLOCK_PAGES && !err; i++)
+		err = pin_block(obj, dev, r, i);
 	if (err)
-		unpin_blocks(obj, pin, i - 1);
+		unpin_blocks(obj, dev, r, i - 1);
 	return err;
 }
 
-/* A pin covers what the object has, and what the device can hold. */
-static int check_range(struct kdm_obj *obj, struct dmo_dev *dev, const struct dmo_pin *req)
+void kdm_unpin_pages(struct kdm_obj *obj, struct dmo_dev *dev, const struct kdm_range *r)
+{
+	unpin_blocks(obj, dev, r, r->last / DMO_BLOCK_PAGES + 1);
+}
+
+int kdm_pin_check(struct kdm_obj *obj, struct dmo_dev *dev, const struct kdm_range *r)
 {
 	u64 pages, limit;
 
@@ -99,24 +113,27 @@ static int check_range(struct kdm_obj *obj, struct dmo_dev *dev, const struct dm
 	kdm_obj_refresh(obj);
 	pages = (obj->core.size + DMO_PAGE_SIZE - 1) >> DMO_PAGE_SHIFT;
 	mutex_unlock(&obj->lock);
-	if ((req->offset + req->length) >> DMO_PAGE_SHIFT > pages)
+	if (r->last >= pages)
 		return -EINVAL;
+	if (!dev)
+		return 0;
 	mutex_lock(&dev->lock);
 	limit = dev->core.limit;
 	mutex_unlock(&dev->lock);
-	return req->length >> DMO_PAGE_SHIFT > limit ? -ENOSPC : 0;
+	return kdm_range_pages(r) > limit ? -ENOSPC : 0;
 }
 
 static int pin_range(struct kdm_obj *obj, struct pin *pin)
 {
-	int err = charge(pin->user, pages_of(pin));
+	u64 pages = kdm_range_pages(&pin->range);
+	int err = kdm_charge(pin->user, pages, kdm_charge_limit());
 
 	if (err)
 		return err;
 	kdm_obj_track(obj);
-	err = pin_blocks(obj, pin);
+	err = kdm_pin_pages(obj, pin->dev, &pin->range);
 	if (err)
-		atomic_long_sub(pages_of(pin), &pin->user->locked_vm);
+		kdm_uncharge(pin->user, pages);
 	return err;
 }
 
@@ -127,8 +144,7 @@ static struct pin *new_pin(struct dmo_dev *dev, const struct dmo_pin *req)
 	if (!pin)
 		return NULL;
 	pin->dev = dev;
-	pin->first = req->offset >> DMO_PAGE_SHIFT;
-	pin->last = pin->first + (req->length >> DMO_PAGE_SHIFT) - 1;
+	pin->range = kdm_range_of(req->offset, req->length);
 	pin->user = get_uid(current_user());
 	return pin;
 }
@@ -136,13 +152,11 @@ static struct pin *new_pin(struct dmo_dev *dev, const struct dmo_pin *req)
 static void free_pin(struct pin *pin)
 {
 	free_uid(pin->user);
-	module_put(pin->dev->ops->owner);
-	kdm_dev_put(pin->dev);
+	kdm_put_pinnable(pin->dev);
 	kfree(pin);
 }
 
-/* With a reference of the device and of its driver. */
-static struct dmo_dev *get_pinnable(u32 number)
+struct dmo_dev *kdm_get_pinnable(u32 number)
 {
 	struct dmo_dev *dev = kdm_dev_get(number);
 
@@ -153,9 +167,15 @@ static struct dmo_dev *get_pinnable(u32 number)
 	return dev;
 }
 
+void kdm_put_pinnable(struct dmo_dev *dev)
+{
+	module_put(dev->ops->owner);
+	kdm_dev_put(dev);
+}
+
 int kdm_pin(struct kdm_file *f, struct dmo_pin *req)
 {
-	struct dmo_dev *dev = f->reads ? get_pinnable(req->device) : NULL;
+	struct dmo_dev *dev = f->reads ? kdm_get_pinnable(req->device) : NULL;
 	struct pin *pin;
 	int err;
 
@@ -163,14 +183,13 @@ int kdm_pin(struct kdm_file *f, struct dmo_pin *req)
 		return f->reads ? -ENODEV : -EACCES;
 	pin = new_pin(dev, req);
 	if (!pin) {
-		module_put(dev->ops->owner);
-		kdm_dev_put(dev);
+		kdm_put_pinnable(dev);
 		return -ENOMEM;
 	}
-	err = check_range(f->obj, dev, req);
+	err = kdm_pin_check(f->obj, dev, &pin->range);
 	if (!err)
 		err = pin_range(f->obj, pin);
-	trace_dmo_pin(dev, f->obj, pin->first, pages_of(pin), err);
+	trace_dmo_pin(dev, f->obj, pin->range.first, kdm_range_pages(&pin->range), err);
 	if (err) {
 		free_pin(pin);
 		return err;
@@ -185,9 +204,11 @@ int kdm_pin(struct kdm_file *f, struct dmo_pin *req)
 
 static void end_pin(struct kdm_file *f, struct pin *pin)
 {
-	unpin_blocks(f->obj, pin, pin->last / DMO_BLOCK_PAGES + 1);
-	trace_dmo_unpin(pin->dev, f->obj, pin->first, pages_of(pin), 0);
-	atomic_long_sub(pages_of(pin), &pin->user->locked_vm);
+	u64 pages = kdm_range_pages(&pin->range);
+
+	kdm_unpin_pages(f->obj, pin->dev, &pin->range);
+	trace_dmo_unpin(pin->dev, f->obj, pin->range.first, pages, 0);
+	kdm_uncharge(pin->user, pages);
 	free_pin(pin);
 }
 
@@ -217,7 +238,7 @@ u64 kdm_pinned(struct kdm_file *f)
 
 	mutex_lock(&f->lock);
 	list_for_each_entry(pin, &f->pins, link)
-		pages += pages_of(pin);
+		pages += kdm_range_pages(&pin->range);
 	mutex_unlock(&f->lock);
 	return pages;
 }

@@ -94,6 +94,7 @@ struct dmo_copy {
 	u16 nr_chunks, room;
 	u32 frames;
 	u32 pins;
+	u32 held;		/* of them, those under which others than devices here may write its pages unseen */
 	bool owed;		/* came on request and was not looked at for eviction yet */
 	u64 accessed;		/* dev->clock when last seen used; under the device's lock */
 };

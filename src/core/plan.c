@@ -11,11 +11,17 @@ static bool has_dirty(const struct dmo_copy *c, unsigned page)
 	return dmo_bits_test(dmo_copy_bits(c, DMO_DIRTY), page);
 }
 
-/* True when page is pinned on another device than d. Pins are kept block-wise. */
-static bool pinned_elsewhere(const struct dmo_block *b, const struct dmo_device *d, unsigned page)
+/* True when c's pages must not be the plan's: pinned on another device; held there, not even copies of them. */
+static bool keeps(const struct dmo_plan *p, const struct dmo_copy *c)
 {
-	for (struct dmo_copy *c = b->copies; c; c = c->next)
-		if (c->dev != d && c->pins && dmo_bits_test(dmo_copy_bits(c, DMO_VALID), page))
+	return c->dev != p->dev && c->pins && (p->write || c->held);
+}
+
+/* True when a page is kept from the plan. Pins are kept block-wise. */
+static bool pinned_elsewhere(const struct dmo_plan *p, unsigned page)
+{
+	for (struct dmo_copy *c = p->block->copies; c; c = c->next)
+		if (keeps(p, c) && dmo_bits_test(dmo_copy_bits(c, DMO_VALID), page))
 			return true;
 	return false;
 }
@@ -30,15 +36,15 @@ static int window_cut(struct dmo_plan *p, u64 *window)
 		return -EFAULT;
 	if (dmo_bits_test(dmo_block_bits(b, DMO_LOST), p->page))
 		return -EIO;
-	if (p->write && pinned_elsewhere(b, p->dev, p->page))
+	if (pinned_elsewhere(p, p->page))
 		return -EBUSY;
 	if (p->first + p->count > pages)
 		p->count = pages - p->first;
 	dmo_bits_zero(window);
 	dmo_bits_set(window, p->first, p->count);
 	dmo_bits_andnot(window, window, dmo_block_bits(b, DMO_LOST));
-	for (struct dmo_copy *c = b->copies; p->write && c; c = c->next)
-		if (c->dev != p->dev && c->pins)
+	for (struct dmo_copy *c = b->copies; c; c = c->next)
+		if (keeps(p, c))
 			dmo_bits_andnot(window, window, dmo_copy_bits(c, DMO_VALID));
 	return 0;
 }

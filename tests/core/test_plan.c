@@ -245,6 +245,22 @@ START_TEST(a_page_pinned_on_another_device_can_be_read_but_not_written)
 }
 END_TEST
 
+START_TEST(a_page_held_on_another_device_is_not_even_copied)
+{
+	no_cpu();
+	valid(copy2, 3, 4);
+	copy2->pins = copy2->held = 1;
+	plan.page = 3;
+	ck_assert_int_eq(dmo_plan_access(&plan), -EBUSY);
+	plan.page = 0;
+	access_to_commit();
+	ck_assert(!dmo_bits_any_in(dmo_copy_bits(copy, DMO_VALID), 3, 4));
+	copy2->held = 0;
+	plan.page = 3;
+	ck_assert_int_eq(dmo_plan_access(&plan), 0);
+}
+END_TEST
+
 /* ---- remote ------------------------------------------------------------------------------------------ */
 
 START_TEST(what_is_newer_on_a_device_can_t_be_mapped_remotely)
@@ -409,6 +425,7 @@ int main(void)
 	tcase_add_test(t, pages_past_the_end_can_t_be_accessed);
 	tcase_add_test(t, a_lost_page_is_an_error_and_its_neighbours_are_not);
 	tcase_add_test(t, a_page_pinned_on_another_device_can_be_read_but_not_written);
+	tcase_add_test(t, a_page_held_on_another_device_is_not_even_copied);
 	tcase_add_test(t, what_is_newer_on_a_device_can_t_be_mapped_remotely);
 	tcase_add_test(t, remote_mapping_revokes_where_somebody_may_write);
 	tcase_add_test(t, eviction_copies_dirty_pages_of_its_range_and_drops_the_rest);
