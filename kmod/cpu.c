@@ -495,6 +495,7 @@ static bool all_host(struct kdm_obj *obj, pgoff_t start, pgoff_t end)
 		struct dmo_block *b = dmo_block_find(&obj->core, i);
 
 		if (b && (b->state == DMO_BLOCK_MOVING || b->copies ||
+			  dmo_bits_any(dmo_block_bits(b, DMO_MAPPED)) ||
 			  dmo_bits_any(dmo_block_bits(b, DMO_LOST))))
 			return false;
 	}

@@ -101,6 +101,19 @@ static struct kdm_obj *find_victim(struct dmo_dev *dev, struct dmo_block **b)
 	return found;
 }
 
+bool kdm_coldest(struct dmo_dev *dev, u64 *accessed)
+{
+	struct dmo_block *b;
+	struct kdm_obj *obj = find_victim(dev, &b);
+
+	if (!obj)
+		return false;
+	*accessed = dmo_block_copy(b, &dev->core)->accessed;
+	mutex_unlock(&obj->lock);
+	kdm_obj_put_later(obj);
+	return true;
+}
+
 /* ---- one copy ------------------------------------------------------------- */
 
 static int copy_out_run(struct kdm_obj *obj, struct dmo_copy *c, unsigned int first, unsigned int n)

@@ -15,8 +15,74 @@
 #define BUSY_MS	2000	/* that a page may be held by the CPU */
 #define LOOK_US	1000	/* between two looks */
 
-/* Finds what is mapped at va, with a use of its object. */
-static int resolve(struct dmo_as *as, u64 va, u64 bytes, struct kdm_access *a)
+struct ahead {
+	struct work_struct work;
+	struct kdm_access access;	/* with a use of the object and a reference of the device */
+};
+
+/* ---- reading ahead -------------------------------------------------------- */
+
+static void run_ahead(struct work_struct *work)
+{
+	struct ahead *job = container_of(work, struct ahead, work);
+
+	kdm_access(&job->access);
+	kdm_obj_put(job->access.obj);
+	kdm_dev_put(job->access.dev);
+	kfree(job);
+}
+
+/* Is there something to be gained by bringing block index before it is asked for? obj->lock held. */
+static bool worth_it(struct kdm_obj *obj, struct dmo_dev *dev, u64 index)
+{
+	struct dmo_block *b = dmo_block_find(&obj->core, index);
+	struct dmo_attr attr;
+
+	if (index << DMO_BLOCK_SHIFT >= obj->core.size)
+		return false;
+	dmo_attrs_get(&obj->core.attrs, index * DMO_BLOCK_PAGES, &attr, NULL);
+	if (dmo_policy_in_place(&attr, &dev->core))
+		return false;
+	return !b || (b->state == DMO_BLOCK_IDLE && !b->evicted && !dmo_block_copy(b, &dev->core));
+}
+
+/* A guess: where there is no memory for it nothing is lost. */
+static void read_ahead(const struct kdm_access *a, u64 index)
+{
+	struct ahead *job = kmalloc(sizeof(*job), GFP_NOWAIT | __GFP_NOWARN);
+
+	if (!job)
+		return;
+	INIT_WORK(&job->work, run_ahead);
+	job->access = (struct kdm_access){ .obj = a->obj, .dev = a->dev, .page = index * DMO_BLOCK_PAGES,
+					   .bytes = DMO_BLOCK_SIZE };
+	kdm_obj_get(a->obj);
+	kref_get(&a->dev->ref);
+	atomic64_inc(&a->dev->stats.readahead);
+	queue_work(kdm_wq, &job->work);
+}
+
+/* last: the last byte of the object that is mapped there. */
+static void after_fault(const struct kdm_access *a, u64 last)
+{
+	u64 index = a->page / DMO_BLOCK_PAGES, pages = DIV_ROUND_UP(a->bytes, DMO_PAGE_SIZE);
+	struct kdm_obj *obj = a->obj;
+	struct dmo_attr attr;
+	unsigned int ahead;
+
+	mutex_lock(&obj->lock);
+	dmo_attrs_get(&obj->core.attrs, a->page, &attr, NULL);
+	ahead = dmo_policy_readahead(&obj->core, a->page, pages, &attr);
+	for (u64 i = index + 1; !a->write && i <= index + DIV_ROUND_UP(ahead, DMO_BLOCK_PAGES); i++)
+		if (i << DMO_BLOCK_SHIFT <= last && worth_it(obj, a->dev, i))
+			read_ahead(a, i);
+	mutex_unlock(&obj->lock);
+}
+
+/* ---- one fault ------------------------------------------------------------ */
+
+/* Finds what is mapped at va, with a use of its object. last: the last byte of it that is. */
+static int resolve(struct dmo_as *as, u64 va, u64 bytes, struct kdm_access *a, u64 *last)
 {
 	u32 want = a->write ? DMO_PROT_WRITE : DMO_PROT_READ;
 	struct dmo_mapping *m;
@@ -34,6 +100,7 @@ static int resolve(struct dmo_as *as, u64 va, u64 bytes, struct kdm_access *a)
 		a->obj = m->object;
 		a->page = dmo_mapping_offset_of(m, va) >> DMO_PAGE_SHIFT;
 		a->bytes = min(bytes, dmo_mapping_va(m) + dmo_mapping_length(m) - va);
+		*last = dmo_mapping_offset(m) + dmo_mapping_length(m) - 1;
 		kdm_obj_get(a->obj);
 	}
 	mutex_unlock(&as->lock);
@@ -42,12 +109,16 @@ static int resolve(struct dmo_as *as, u64 va, u64 bytes, struct kdm_access *a)
 
 static int fault_page(struct dmo_as *as, u64 va, u64 bytes, bool write)
 {
-	struct kdm_access a = { .dev = as->dev, .as = as, .write = write };
-	int err = resolve(as, va, bytes, &a);
+	struct kdm_access a = { .dev = as->dev, .as = as, .write = write,
+				.may_stay = as->dev->info.reads_host };
+	u64 last;
+	int err = resolve(as, va, bytes, &a, &last);
 
 	if (err)
 		return err;
 	err = kdm_access(&a);
+	if (!err)
+		after_fault(&a, last);
 	kdm_obj_put(a.obj);
 	return err;
 }

@@ -10,7 +10,8 @@
  *   as->lock			an address space
  *   obj->lock			an object: residency, attributes, reverse map
  *   dev->lock			a device: memory, LRU list
- *   leaves			kdm_objects_lock, kdm_devices_lock, as->out_lock, file->lock, kdm_keys_lock
+ *   leaves			kdm_objects_lock, kdm_devices_lock, as->out_lock, file->lock, kdm_keys_lock,
+ *				remotes_lock (under which objects' locks are tried)
  *
  * None of ours but the inode lock is held over I/O, a copy, a revocation or a call into a filesystem. What
  * keeps others off a block meanwhile is its state: whoever has it MOVING may wait for folio locks, for
@@ -48,6 +49,7 @@
 #include <linux/slab.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
+#include <linux/xarray.h>
 
 #define KDM_DEVICES_MAX	63
 
@@ -58,8 +60,9 @@ extern struct workqueue_struct *kdm_end_wq;
 /* ---- devices -------------------------------------------------------------- */
 
 struct kdm_stats {
-	atomic64_t faults, fault_errors, bytes_to_device, bytes_to_host, bytes_device;
-	atomic64_t evict_clean, evict_dirty, evict_failed, migrations, commands, command_errors;
+	atomic64_t faults, fault_errors, bytes_to_device, bytes_to_host, bytes_device, bytes_remote_mapped;
+	atomic64_t evict_clean, evict_dirty, evict_failed, migrations, remote_maps, readahead;
+	atomic64_t commands, command_errors;
 	atomic64_t event_low, event_high, event_max, event_oom;
 };
 
@@ -136,6 +139,7 @@ struct kdm_obj {
 	struct mutex lock;		/* core: residency, attributes, reverse map; barrier; dma-bufs */
 	wait_queue_head_t wait;		/* a block was released, I/O ended, the barrier fell */
 	struct dmo_object core;
+	struct xarray remote;		/* pages that devices read in place, by block (remote.c) */
 	u32 mappings;			/* of devices */
 	struct list_head exports;	/* dma-bufs of it */
 	struct list_head holds;		/* host pages that importers of them use */
@@ -277,6 +281,8 @@ struct kdm_access {
 	bool hold;			/* whole: the block stays MOVING, in held, and the copy pinned */
 	bool holds;			/* the caller holds other blocks: it may not wait for a barrier */
 	struct dmo_block *held;
+	bool may_stay;			/* the device can read pages where they are */
+	bool remote;			/* private: and is to */
 	bool exposed;			/* ... whose pages others write unseen; with pin and write */
 	unsigned int first, count;	/* whole: pages of the block */
 	unsigned int waited;		/* private: for copies in use */
@@ -310,6 +316,29 @@ void kdm_put_pages(struct page **host, unsigned int n);
 /* Unmaps a MOVING block from the CPU. -EBUSY: pages of the (coherent) copy stay in use. */
 int kdm_unmap_copy(struct kdm_obj *obj, struct dmo_copy *c, unsigned int first, unsigned int count);
 
+/* ---- remote.c ------------------------------------------------------------- */
+
+int kdm_remote_init(void);
+void kdm_remote_exit(void);
+/*
+ * Takes pages of the plan's window back from the CPU and finds them in the page cache, which reads them in
+ * where need be; the block is MOVING, no lock held. host: as for kdm_revoke. Pages that can't be had leave
+ * pages; an error where that is the one demanded. -EBUSY: as kdm_revoke.
+ */
+int kdm_remote_find(struct kdm_obj *obj, const struct dmo_plan *plan, u64 *pages, struct page **host);
+/*
+ * Enters translations of pages, which are REMOTE already or in host: what is needed of host's references is
+ * taken from it. 0, -ENOMEM, errors of the driver; obj->lock held.
+ */
+int kdm_remote_enter(struct kdm_obj *obj, struct dmo_dev *dev, struct dmo_as *as, struct dmo_block *b,
+		     const u64 *pages, struct page **host);
+/* The translations of the pages are gone: gives references back. obj->lock held. */
+void kdm_remote_drop(struct dmo_block *b, unsigned int first, unsigned int count);
+/* The block's host pages by their place in it; obj->lock held, one of them is there. */
+struct page **kdm_remote_pages(const struct dmo_block *b);
+/* Nobody maps the object any more. */
+void kdm_remote_fini(struct kdm_obj *obj);
+
 /* ---- copy.c --------------------------------------------------------------- */
 
 /* Between the copy's pages [page, page + n) and host pages. Waits. No lock held. */
@@ -328,6 +357,8 @@ int kdm_backing_write(struct kdm_obj *obj, u64 page, struct page **host, unsigne
 /* ---- evict.c -------------------------------------------------------------- */
 
 int kdm_make_room(struct dmo_dev *dev, u64 frames);
+/* When the copy that would go next was used, in the device's time. False: none can go. */
+bool kdm_coldest(struct dmo_dev *dev, u64 *accessed);
 /*
  * Evicts pages of block index from dev (every device where NULL). 0 also where nothing was; -EBUSY:
  * pinned.
@@ -350,7 +381,10 @@ void kdm_evictor_wake(struct dmo_dev *dev);
 void kdm_release_pages(struct dmo_block *b, const u64 *bits);
 void kdm_wprotect_pages(struct dmo_block *b, const u64 *bits);
 void kdm_release_mapping(struct dmo_block *b, struct dmo_mapping *m, unsigned int first, unsigned int count);
+/* The translations of bits that are REMOTE, or of the whole block where bits is NULL. */
+void kdm_release_remote(struct dmo_block *b, const u64 *bits);
 bool kdm_block_accessed(struct dmo_block *b, struct dmo_dev *dev);
+/* copy NULL: of the host pages that remote.c holds */
 int kdm_enter_pages(struct dmo_block *b, struct dmo_dev *dev, struct dmo_as *as, struct dmo_copy *copy,
 		    unsigned int first, unsigned int count, u32 prot);
 

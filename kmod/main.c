@@ -52,12 +52,17 @@ static int __init dmo_init(void)
 	err = kdm_end_wq ? kdm_fs_init() : -ENOMEM;
 	if (err)
 		goto out_wq;
-	err = misc_register(&control);
+	err = kdm_remote_init();
 	if (err)
 		goto out_fs;
+	err = misc_register(&control);
+	if (err)
+		goto out_remote;
 	dma_coerce_mask_and_coherent(control.this_device, DMA_BIT_MASK(64));	/* it imports dma-bufs */
 	return 0;
 
+out_remote:
+	kdm_remote_exit();
 out_fs:
 	kdm_fs_fini();
 out_wq:
@@ -70,6 +75,7 @@ out_wq:
 static void __exit dmo_exit(void)
 {
 	misc_deregister(&control);
+	kdm_remote_exit();
 	kdm_fs_fini();
 	destroy_workqueue(kdm_end_wq);
 	destroy_workqueue(kdm_wq);

@@ -2,7 +2,7 @@
 /*
  * move.c - the one way in which pages come to a device: faults, prefetches, pins
  *
- *      claim --> plan --> memory? --no--> [unclaimed: make room] --+
+ *      claim --> plan --> memory? --no--> [unclaimed: make room] --+   (or: better read in place)
  *                 ^          | yes                                  |
  *                 +----------|--------------------------------------+
  *                            v
@@ -11,6 +11,9 @@
  * Unlike the user-space home this one revokes when the block is MOVING already (revoke.c says why that
  * ends at once), so a plan is made once. A page that the CPU keeps pinned fails the move; where only
  * the demanded page is owed, the move is tried again with that page alone.
+ *
+ * A page that is to be read where it is (advice says so, or memory is full of what is hotter) takes no memory
+ * and no copy: it is revoked and its host page entered (remote.c). Where a device has it newer it moves.
  *
  * A failure at any point ends the claim; the state is what it was (invariant 3).
  *
@@ -140,6 +143,68 @@ static void fill_plan(const struct kdm_access *a, struct dmo_block *b, bool narr
 	plan->page = page;
 }
 
+/* ---- in place or not ------------------------------------------------------ */
+
+static bool advised_in_place(const struct kdm_access *a)
+{
+	struct dmo_attr attr;
+
+	if (!a->may_stay || a->write)
+		return false;
+	dmo_attrs_get(&a->obj->core.attrs, a->page, &attr, NULL);
+	return dmo_policy_in_place(&attr, &a->dev->core);
+}
+
+/* Would the plan's window bring the device above its high watermark, and so evict somebody? */
+static bool nearly_full(struct kdm_access *a, const struct dmo_plan *plan)
+{
+	const struct dmo_copy *copy = dmo_block_copy(plan->block, &a->dev->core);
+	bool full;
+
+	if (copy && dmo_bits_test(dmo_copy_bits(copy, DMO_VALID), plan->page))
+		return false;
+	mutex_lock(&a->dev->lock);
+	full = a->dev->core.used + plan->count > a->dev->core.high;
+	mutex_unlock(&a->dev->lock);
+	return full;
+}
+
+/* Is the coldest copy still hotter than this block? Lock dropped and taken. */
+static bool better_stay(struct kdm_access *a, struct dmo_block *b)
+{
+	u64 accessed;
+	bool any;
+
+	if (!a->may_stay || a->write || !b->evicted)
+		return false;
+	if (dmo_bits_any(dmo_block_bits(b, DMO_REMOTE)))
+		return true;	/* its other pages were left in place, and nothing was asked of them since */
+	mutex_unlock(&a->obj->lock);
+	any = kdm_coldest(a->dev, &accessed);
+	mutex_lock(&a->obj->lock);
+	return !any || dmo_policy_stay(b, &(struct dmo_copy){ .accessed = accessed });
+}
+
+/* What is owed to a command must be there to its end: past the object's it is an address of nothing. */
+static int plan_access(const struct kdm_access *a, struct dmo_plan *plan)
+{
+	int err = dmo_plan_access(plan);
+
+	return !err && a->hold && plan->count < a->count ? -EFAULT : err;
+}
+
+/* A plan of the kind that a asks for. MOVE_AGAIN: the page can't be read in place, it has to move. */
+static int make_plan(struct kdm_access *a, struct dmo_plan *plan)
+{
+	int err = a->remote ? dmo_plan_remote(plan) : plan_access(a, plan);
+
+	if (!a->remote || err != -EAGAIN)
+		return err;
+	a->may_stay = false;
+	a->remote = false;
+	return MOVE_AGAIN;
+}
+
 /*
  * Evicts with the block given back: a claimed block is nobody's victim, so those who wait for memory
  * would wait for each other's. *block is the claimed one again, NULL where that failed.
@@ -160,14 +225,6 @@ static int make_room(struct kdm_access *a, unsigned int frames, struct dmo_block
 	return again ? again : err;
 }
 
-/* What is owed to a command must be there to its end: past the object's it is an address of nothing. */
-static int plan_access(const struct kdm_access *a, struct dmo_plan *plan)
-{
-	int err = dmo_plan_access(plan);
-
-	return !err && a->hold && plan->count < a->count ? -EFAULT : err;
-}
-
 static bool any_lost(const struct dmo_block *b, const struct dmo_plan *plan)
 {
 	return dmo_bits_any_in(dmo_block_bits(b, DMO_LOST), plan->first, plan->count);
@@ -179,11 +236,15 @@ static int one_round(struct kdm_access *a, struct dmo_block **block, struct dmo_
 	int err;
 
 	fill_plan(a, *block, *narrow, plan);
-	err = plan_access(a, plan);
-	if (err)
+	err = make_plan(a, plan);
+	if (err || a->remote)
 		return err;
 	if (a->whole && dmo_bits_count(plan->steps[DMO_STEP_MAP]) != plan->count)
 		return any_lost(*block, plan) ? -EIO : -EBUSY;
+	if (nearly_full(a, plan) && better_stay(a, *block)) {
+		a->remote = true;
+		return MOVE_AGAIN;
+	}
 	err = reserve(a, plan);
 	if (err != MOVE_AGAIN)
 		return err;
@@ -345,6 +406,7 @@ static int carry_out(struct kdm_access *a, struct dmo_plan *plan)
 	int err = 0;
 
 	kdm_release_pages(plan->block, plan->steps[DMO_STEP_RELEASE]);
+	kdm_release_remote(plan->block, plan->steps[DMO_STEP_MAP]);
 	kdm_wprotect_pages(plan->block, plan->steps[DMO_STEP_WPROTECT]);
 	dmo_plan_copies(plan);
 	if (has_work(plan)) {
@@ -364,6 +426,43 @@ static int carry_out(struct kdm_access *a, struct dmo_plan *plan)
 	err = a->dev->info.va_end ? enter_steps(a, plan, copy) : 0;
 	if (!err && a->pin)
 		pin_copy(a, copy);
+	return err;
+}
+
+/* The block was left in place now; the first page of it counts. */
+static void note_stay(struct kdm_access *a, struct dmo_block *b)
+{
+	if (dmo_bits_any(dmo_block_bits(b, DMO_REMOTE)))
+		return;
+	mutex_lock(&a->dev->lock);
+	b->evicted = ++a->dev->core.clock;
+	mutex_unlock(&a->dev->lock);
+}
+
+/* The block is MOVING and the lock held: host pages are found, and entered for reading. */
+static int read_in_place(struct kdm_access *a, struct dmo_plan *plan)
+{
+	const u64 *asked = plan->steps[DMO_STEP_MAP_REMOTE];
+	struct dmo_block *b = plan->block;
+	u64 pages[DMO_BITS_WORDS], there[DMO_BITS_WORDS];
+	struct page **host;
+	int err;
+
+	dmo_bits_andnot(pages, asked, dmo_block_bits(b, DMO_REMOTE));
+	mutex_unlock(&a->obj->lock);
+	host = kvcalloc(DMO_BLOCK_PAGES, sizeof(*host), GFP_KERNEL);
+	err = host ? kdm_remote_find(a->obj, plan, pages, host) : -ENOMEM;
+	mutex_lock(&a->obj->lock);
+	if (!err) {
+		set_not_cpu(plan);
+		note_stay(a, b);
+		dmo_bits_and(there, asked, dmo_block_bits(b, DMO_REMOTE));
+		dmo_bits_or(pages, pages, there);
+		err = kdm_remote_enter(a->obj, a->dev, a->as, b, pages, host);
+	}
+	if (host)
+		kdm_put_pages(host, DMO_BLOCK_PAGES);
+	kvfree(host);
 	return err;
 }
 
@@ -390,9 +489,11 @@ static int move_once(struct kdm_access *a, struct dmo_block **b, bool *narrow)
 	if ((*b)->state != DMO_BLOCK_MOVING)
 		return -EAGAIN;
 	kdm_obj_refresh(obj);
-	err = plan_access(a, &plan);	/* what it found may have changed, the window not */
+	err = make_plan(a, &plan);	/* what it found may have changed, the window not */
 	if (err)
 		return err;
+	if (a->remote)
+		return read_in_place(a, &plan);
 	return still_reserved(&plan) ? carry_out(a, &plan) : MOVE_AGAIN;
 }
 
@@ -404,6 +505,7 @@ int kdm_access(struct kdm_access *a)
 	int err;
 
 	mutex_lock(&obj->lock);
+	a->remote = advised_in_place(a);
 	for (;;) {
 		err = claim(obj, a->page / DMO_BLOCK_PAGES, a->holds, &b);
 		if (!err)

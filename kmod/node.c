@@ -99,8 +99,8 @@ static const struct {
 } stats[] = {
 #define STAT(name) { #name, offsetof(struct kdm_stats, name) }
 	STAT(faults), STAT(fault_errors), STAT(bytes_to_device), STAT(bytes_to_host), STAT(bytes_device),
-	STAT(evict_clean), STAT(evict_dirty), STAT(evict_failed), STAT(migrations), STAT(commands),
-	STAT(command_errors),
+	STAT(bytes_remote_mapped), STAT(evict_clean), STAT(evict_dirty), STAT(evict_failed), STAT(migrations),
+	STAT(remote_maps), STAT(readahead), STAT(commands), STAT(command_errors),
 #undef STAT
 };
 

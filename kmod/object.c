@@ -143,6 +143,7 @@ static void free_obj(struct rcu_head *rcu)
 
 static void destroy(struct kdm_obj *obj)
 {
+	kdm_remote_fini(obj);
 	dmo_object_fini(&obj->core);
 	if (obj->rw)
 		fput(obj->rw);
@@ -263,6 +264,7 @@ static struct kdm_obj *make(struct file *backing, bool fresh)
 	obj->fresh = fresh;
 	mutex_init(&obj->lock);
 	init_waitqueue_head(&obj->wait);
+	xa_init(&obj->remote);
 	INIT_LIST_HEAD(&obj->exports);
 	INIT_LIST_HEAD(&obj->holds);
 	INIT_DELAYED_WORK(&obj->retry, retire_work);

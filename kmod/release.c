@@ -65,6 +65,15 @@ static void release_one(struct dmo_block *b, struct dmo_mapping *m, unsigned int
 	place(dirty, found, at, n);
 }
 
+/* Page by page it isn't known who else reads it in place: those fault again. */
+static void release_remote_range(struct dmo_block *b, unsigned int first, unsigned int count)
+{
+	u64 pages[DMO_BITS_WORDS] = { 0 };
+
+	dmo_bits_set(pages, first, count);
+	kdm_release_remote(b, pages);
+}
+
 void kdm_release_mapping(struct dmo_block *b, struct dmo_mapping *m, unsigned int first, unsigned int count)
 {
 	struct dmo_as *as = m->space->ctx;
@@ -73,6 +82,7 @@ void kdm_release_mapping(struct dmo_block *b, struct dmo_mapping *m, unsigned in
 	if (!dmo_bits_any_in(dmo_block_bits(b, DMO_MAPPED), first, count))
 		return;
 	release_one(b, m, first, count, false, dirty);
+	release_remote_range(b, first, count);
 	for (struct dmo_copy *c = b->copies; c; c = c->next) {
 		u64 *row = dmo_rows_row(&c->rows, DMO_DIRTY);
 
@@ -102,7 +112,18 @@ void kdm_release_pages(struct dmo_block *b, const u64 *bits)
 
 		release_run(b, first, n, false, dirty);
 		dmo_block_unmapped(b, first, n, dirty);
+		kdm_remote_drop(b, first, n);
 	}
+}
+
+void kdm_release_remote(struct dmo_block *b, const u64 *bits)
+{
+	u64 pages[DMO_BITS_WORDS];
+
+	dmo_bits_copy(pages, dmo_block_bits(b, DMO_REMOTE));
+	if (bits)
+		dmo_bits_and(pages, pages, bits);
+	kdm_release_pages(b, pages);
 }
 
 void kdm_wprotect_pages(struct dmo_block *b, const u64 *bits)
@@ -151,7 +172,7 @@ static bool dying(const struct dmo_as *as, u64 va, unsigned int pages)
 	       va + ((u64)pages << DMO_PAGE_SHIFT) > READ_ONCE(as->dying_first);
 }
 
-/* Enters [at, at + n) for mapping m, in runs of consecutive frames. */
+/* Enters [at, at + n) for mapping m, in runs of consecutive frames, or of host pages where copy is NULL. */
 static int enter_mapping(struct dmo_block *b, struct dmo_mapping *m, struct dmo_copy *copy, unsigned int at,
 			 unsigned int n, u32 prot)
 {
@@ -164,10 +185,13 @@ static int enter_mapping(struct dmo_block *b, struct dmo_mapping *m, struct dmo_
 		struct dmo_pte_run run = { .va = va_of(b, m, at), .prot = prot & m->prot, .pages = n };
 
 		run.bits = bits_of(b, m, at, &run.pages);
-		run.pages = dmo_copy_run(copy, at, run.pages, &run.frame);
+		if (copy)
+			run.pages = dmo_copy_run(copy, at, run.pages, &run.frame);
+		else
+			run.host = kdm_remote_pages(b) + at;
 		err = as->dev->ops->pt_enter(as->pt, &run);
 		if (!err)
-			dmo_block_mapped(b, at, run.pages, run.prot & DMO_PROT_WRITE, false);
+			dmo_block_mapped(b, at, run.pages, run.prot & DMO_PROT_WRITE, !copy);
 		at += run.pages;
 		n -= run.pages;
 	}

@@ -59,8 +59,10 @@ struct sim {
 struct sim_block {
 	u32 base;			/* linear: page i is frame base + i */
 	u32 *frames;			/* else: page by page */
+	struct page **host;		/* of those that are remote; NULL: there were none yet */
 	unsigned int holds;		/* pt_enter needs it to stay */
 	DECLARE_BITMAP(entered, SIM_BLOCK_PAGES);
+	DECLARE_BITMAP(remote, SIM_BLOCK_PAGES);	/* entered, and a page of the host */
 	DECLARE_BITMAP(writable, SIM_BLOCK_PAGES);
 	DECLARE_BITMAP(accessed, SIM_BLOCK_PAGES);
 	DECLARE_BITMAP(dirty, SIM_BLOCK_PAGES);
@@ -69,8 +71,17 @@ struct sim_block {
 struct sim_tlb_entry {
 	u64 va;
 	u32 frame;
+	struct page *host;		/* remote; NULL: frame */
 	bool valid, write;		/* write: the page table says dirty already */
 };
+
+/* Remote bytes that have come over the link and were not used yet. */
+struct sim_paid {
+	u64 va, end;
+};
+
+#define SIM_OPERANDS	2		/* that a command reads side by side */
+#define SIM_PIECE	(64u << 10)	/* asked from the link at a time */
 
 struct sim_pt {
 	struct sim *sim;
@@ -86,6 +97,8 @@ struct sim_pt {
 	bool dying;
 	/* of the one command that runs */
 	u64 faults, waited_ns;
+	struct sim_paid paid[SIM_OPERANDS];
+	unsigned int last_paid;
 	u8 buffer[SIM_PAGE];
 };
 
@@ -104,6 +117,8 @@ void sim_pt_protect(void *pt, u64 va, u32 pages, unsigned long *dirty);
 bool sim_pt_accessed(void *pt, u64 va, u32 pages);
 void sim_tlb_invalidate(void *pt, u64 va, u64 pages);
 void sim_tlb_invalidate_ranges(void *pt, const struct dmo_va_range *ranges, u32 count);
+/* A command begins: it has paid for nothing. */
+void sim_touch_begin(struct sim_pt *pt);
 /*
  * The memory behind va, to the end of its page, with pt->sem held for reading (up_read when done).
  * Faults as often as need be; more: how many bytes from va on the command will want. An ERR_PTR: no

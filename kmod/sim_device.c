@@ -58,6 +58,7 @@ int sim_start(struct sim *sim, const char *name, struct device *parent, const st
 		.link = sim->link.bandwidth,
 		.va_start = 1ull << 32,
 		.va_end = 1ull << 48,
+		.reads_host = true,
 	};
 	int err = start_queues(sim);
 

@@ -31,6 +31,7 @@ static void run_one(struct sim_pt *pt, const struct dmo_command *cmd)
 
 	pt->faults = 0;
 	pt->waited_ns = 0;
+	sim_touch_begin(pt);
 	c.status = run_command(pt, cmd, &c);
 	if (c.status)
 		c.result[0] = 0;

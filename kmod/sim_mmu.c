@@ -11,6 +11,8 @@
  * Only becoming paged and the first page of a block need memory, so taking translations away can't
  * fail. A block without pages is freed.
  *
+ * A page of the host, which stays there, is in a list of its own and never writable.
+ *
  * Like hardware the TLB goes on using what it cached until an invalidation, and the table is told at
  * the first write through a cached translation, not at each.
  */
@@ -19,6 +21,7 @@
 #include <linux/err.h>
 #include <linux/ktime.h>
 #include <linux/minmax.h>
+#include <linux/mm.h>
 #include <linux/slab.h>
 
 /* The part of a range that lies in one block. */
@@ -51,6 +54,7 @@ void sim_mmu_init(struct sim_pt *pt)
 
 static void free_block(struct sim_block *b)
 {
+	kfree(b->host);
 	kfree(b->frames);
 	kfree(b);
 }
@@ -137,17 +141,30 @@ static u32 base_of(const struct dmo_pte_run *run, const struct piece *p)
 	return run->frame + p->done - p->first;
 }
 
+static int make_host(struct sim_pt *pt, struct sim_block *b)
+{
+	struct page **host = kcalloc(SIM_BLOCK_PAGES, sizeof(*host), GFP_NOFS);
+
+	if (!host)
+		return -ENOMEM;
+	spin_lock(&pt->lock);
+	b->host = host;
+	spin_unlock(&pt->lock);
+	return 0;
+}
+
 /* Gets the memory that entering the piece takes, and a hold on its block. */
-static int prepare(struct sim_pt *pt, const struct piece *p, u32 base)
+static int prepare(struct sim_pt *pt, const struct piece *p, const struct dmo_pte_run *run)
 {
 	struct sim_block *b = hold_block(pt, p->index);
 	int err;
 
 	if (!b)
 		return -ENOMEM;
-	if (b->frames || stays_linear(b, p, base))
-		return 0;
-	err = make_paged(pt, b);
+	if (run->host)
+		err = b->host ? 0 : make_host(pt, b);
+	else
+		err = b->frames || stays_linear(b, p, base_of(run, p)) ? 0 : make_paged(pt, b);
 	if (err)
 		let_go(pt, p);
 	return err;
@@ -158,11 +175,22 @@ static u32 frame_of(const struct sim_block *b, unsigned int page)
 	return b->frames ? b->frames[page] : b->base + page;
 }
 
+/* Does the run put the same page there that stands there? */
+static bool same_page(const struct sim_block *b, const struct piece *p, const struct dmo_pte_run *run,
+		      unsigned int page)
+{
+	if (!test_bit(page, b->entered) || test_bit(page, b->remote) != !!run->host)
+		return false;
+	if (run->host)
+		return b->host[page] == run->host[p->done + page - p->first];
+	return frame_of(b, page) == base_of(run, p) + page;
+}
+
 /* A page that another takes the place of was neither used nor written. */
-static void forget_replaced(struct sim_block *b, const struct piece *p, u32 base)
+static void forget_replaced(struct sim_block *b, const struct piece *p, const struct dmo_pte_run *run)
 {
 	for (unsigned int i = p->first; i < p->first + p->n; i++) {
-		if (test_bit(i, b->entered) && frame_of(b, i) == base + i)
+		if (same_page(b, p, run, i))
 			continue;
 		__clear_bit(i, b->accessed);
 		__clear_bit(i, b->dirty);
@@ -181,13 +209,24 @@ static void set_frames(struct sim_block *b, const struct piece *p, u32 base)
 		b->frames[i] = base + i;
 }
 
-static void enter_piece(struct sim_block *b, const struct piece *p, u32 base, bool write)
+static void set_pages(struct sim_block *b, const struct piece *p, const struct dmo_pte_run *run)
+{
+	if (!run->host) {
+		set_frames(b, p, base_of(run, p));
+		bitmap_clear(b->remote, p->first, p->n);
+		return;
+	}
+	memcpy(b->host + p->first, run->host + p->done, p->n * sizeof(*b->host));
+	bitmap_set(b->remote, p->first, p->n);
+}
+
+static void enter_piece(struct sim_block *b, const struct piece *p, const struct dmo_pte_run *run)
 {
 	if (!bitmap_empty(b->entered, SIM_BLOCK_PAGES))
-		forget_replaced(b, p, base);
-	set_frames(b, p, base);
+		forget_replaced(b, p, run);
+	set_pages(b, p, run);
 	bitmap_set(b->entered, p->first, p->n);
-	if (write)
+	if (run->prot & DMO_PROT_WRITE && !run->host)
 		bitmap_set(b->writable, p->first, p->n);
 	else
 		bitmap_clear(b->writable, p->first, p->n);
@@ -196,7 +235,7 @@ static void enter_piece(struct sim_block *b, const struct piece *p, u32 base, bo
 static int prepare_all(struct sim_pt *pt, const struct dmo_pte_run *run)
 {
 	FOR_EACH_PIECE(p, run->va, run->pages) {
-		int err = prepare(pt, &p, base_of(run, &p));
+		int err = prepare(pt, &p, run);
 
 		if (!err)
 			continue;
@@ -216,7 +255,7 @@ int sim_pt_enter(void *priv, const struct dmo_pte_run *run)
 	err = prepare_all(pt, run);
 	FOR_EACH_PIECE(p, run->va, err ? 0 : run->pages) {
 		spin_lock(&pt->lock);
-		enter_piece(xa_load(&pt->table, p.index), &p, base_of(run, &p), run->prot & DMO_PROT_WRITE);
+		enter_piece(xa_load(&pt->table, p.index), &p, run);
 		spin_unlock(&pt->lock);
 		let_go(pt, &p);
 	}
@@ -250,6 +289,7 @@ static void take(struct sim_pt *pt, u64 va, u32 pages, unsigned long *dirty, boo
 		if (b && !protect) {
 			bitmap_clear(b->accessed, p.first, p.n);
 			bitmap_clear(b->entered, p.first, p.n);
+			bitmap_clear(b->remote, p.first, p.n);
 			drop_if_empty(pt, p.index, b);
 		}
 		spin_unlock(&pt->lock);
@@ -322,7 +362,11 @@ static bool walk(struct sim_pt *pt, struct sim_tlb_entry *e, u64 va, bool write)
 	b = xa_load(&pt->table, va / DMO_BLOCK_SIZE);
 	found = b && test_bit(page, write ? b->writable : b->entered);
 	if (found) {
-		*e = (struct sim_tlb_entry){ va, frame_of(b, page), true, write };
+		*e = (struct sim_tlb_entry){ .va = va, .valid = true, .write = write };
+		if (test_bit(page, b->remote))
+			e->host = b->host[page];
+		else
+			e->frame = frame_of(b, page);
 		__set_bit(page, b->accessed);
 		if (write)
 			__set_bit(page, b->dirty);
@@ -354,6 +398,59 @@ static int fault(struct sim_pt *pt, u64 va, u64 more, bool write)
 	return err;
 }
 
+/* ---- pages of the host ---------------------------------------------------- */
+
+void sim_touch_begin(struct sim_pt *pt)
+{
+	memset(pt->paid, 0, sizeof(pt->paid));
+}
+
+/* How many bytes from va on are of the host, in one block. */
+static u64 remote_bytes(struct sim_pt *pt, u64 va)
+{
+	unsigned int page = va / SIM_PAGE % SIM_BLOCK_PAGES, end = page + 1;
+	struct sim_block *b;
+
+	spin_lock(&pt->lock);
+	b = xa_load(&pt->table, va / DMO_BLOCK_SIZE);
+	if (b)
+		end = find_next_zero_bit(b->remote, SIM_BLOCK_PAGES, end);
+	spin_unlock(&pt->lock);
+	return (u64)(end - page) * SIM_PAGE - va % SIM_PAGE;
+}
+
+/* Waits until the link has carried what the command reads next: a piece of a stream, or a word. */
+static void pay(struct sim_pt *pt, u64 va, u64 more)
+{
+	u64 bytes = min3(more, remote_bytes(pt, va), (u64)SIM_PIECE), start = ktime_get_ns();
+
+	pt->last_paid = (pt->last_paid + 1) % SIM_OPERANDS;
+	pt->paid[pt->last_paid] = (struct sim_paid){ va, va + bytes };
+	sim_link_wait(sim_link_reserve(&pt->sim->link, SIM_LINK_IN, bytes));
+	pt->waited_ns += ktime_get_ns() - start;
+}
+
+/* Uses up what was paid for at va, to the end of its page. False: nothing was. */
+static bool use_paid(struct sim_pt *pt, u64 va)
+{
+	for (unsigned int i = 0; i < SIM_OPERANDS; i++) {
+		struct sim_paid *p = &pt->paid[i];
+
+		if (va < p->va || va >= p->end)
+			continue;
+		p->va = min(p->end, round_down(va, SIM_PAGE) + SIM_PAGE);
+		return true;
+	}
+	return false;
+}
+
+static void *address_of(struct sim_pt *pt, const struct sim_tlb_entry *e)
+{
+	return e->host ? page_address(e->host) : sim_frame(pt->sim, e->frame);
+}
+
+/* ---- what commands call --------------------------------------------------- */
+
 void *sim_touch(struct sim_pt *pt, u64 va, u64 more, bool write)
 {
 	u64 page = round_down(va, SIM_PAGE);
@@ -363,10 +460,13 @@ void *sim_touch(struct sim_pt *pt, u64 va, u64 more, bool write)
 	while (!err && !READ_ONCE(pt->dying) && !READ_ONCE(pt->sim->lost)) {
 		down_read(&pt->sem);
 		e = translate(pt, page, write);
-		if (e)
-			return (char *)sim_frame(pt->sim, e->frame) + (va - page);
+		if (e && (!e->host || use_paid(pt, va)))
+			return (char *)address_of(pt, e) + (va - page);
 		up_read(&pt->sem);
-		err = fault(pt, va, more, write);
+		if (e)
+			pay(pt, va, more);
+		else
+			err = fault(pt, va, more, write);
 	}
 	if (READ_ONCE(pt->sim->lost))
 		err = -EIO;

@@ -38,6 +38,7 @@ struct dmo_dev_info {
 	u32 threads;		/* that run commands */
 	u64 link;		/* bytes a second to the host, each way; 0: unlimited, or not known */
 	u64 va_start, va_end;	/* device addresses, page aligned; both 0: it has no page tables */
+	bool reads_host;	/* its page tables take pages of the host (dmo_pte_run.host) */
 };
 
 /* Its memory: private (the CPU can't reach it) or coherent (a range of physical addresses, cacheable). */
@@ -48,12 +49,19 @@ struct dmo_physmem {
 	int node;		/* coherent: the nearest NUMA node */
 };
 
-/* A run of page-table entries: pages translations from va on, to consecutive frames. */
+/*
+ * A run of page-table entries: pages translations from va on, to consecutive frames; or, for a device with
+ * reads_host only, to pages of the host that stay where they are. The device reads those across its
+ * link and never writes them: a write is a fault, which moves the page. They belong to the page cache and
+ * are kept for the device until tlb_invalidate has returned for an address that pt_release took them
+ * from; a driver that maps them for DMA ends that before.
+ */
 struct dmo_pte_run {
 	u64 va;
 	u32 pages;
-	u32 prot;		/* DMO_PROT_* */
-	u32 frame;
+	u32 prot;		/* DMO_PROT_*; never WRITE with host */
+	u32 frame;		/* the first, where host is NULL */
+	struct page **host;	/* one for each translation; the array is the caller's */
 	u64 bits;		/* the mapping's opaque device bits */
 };
 
@@ -85,7 +93,9 @@ struct dmo_dev_ops {
 	/*
 	 * Takes translations away, or (protect) the permission to write. Adds to dirty a bit for each
 	 * page from va on that was written since it was entered; a device without DMO_DEVICE_DIRTY adds
-	 * every writable page. The TLB is not their business: tlb_invalidate follows.
+	 * every writable page. The TLB is not their business: tlb_invalidate follows. All three are
+	 * called where memory is short, too: they wait for none, nor for a lock that is held while
+	 * memory is waited for (GFP_NOFS memory: the page table's own).
 	 */
 	void (*pt_release)(void *pt, u64 va, u32 pages, unsigned long *dirty);
 	void (*pt_protect)(void *pt, u64 va, u32 pages, unsigned long *dirty);

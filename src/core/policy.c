@@ -97,6 +97,13 @@ bool dmo_policy_stay(const struct dmo_block *b, const struct dmo_copy *victim)
 	return b->evicted && victim->accessed >= b->evicted;
 }
 
+bool dmo_policy_in_place(const struct dmo_attr *attr, const struct dmo_device *d)
+{
+	if (attr->flags & DMO_ATTR_NO_MIGRATE)
+		return true;
+	return d->number < 64 && attr->accessed_by >> d->number & 1;
+}
+
 void dmo_policy_watermarks(struct dmo_device *d)
 {
 	u64 spare = d->limit / 32;

@@ -38,6 +38,12 @@ unsigned dmo_policy_readahead(struct dmo_object *o, u64 first_page, unsigned cou
  */
 bool dmo_policy_stay(const struct dmo_block *b, const struct dmo_copy *victim);
 
+/*
+ * Does advice say that d reads the page where it lies in the backing file, and doesn't move it? NO_MIGRATE says it to
+ * every device, ACCESSED_BY to those named. Writes move the page all the same.
+ */
+bool dmo_policy_in_place(const struct dmo_attr *attr, const struct dmo_device *d);
+
 /* Default watermarks for a limit of frames: eviction in the background runs from above high down to low. */
 void dmo_policy_watermarks(struct dmo_device *d);
 /* True when the background should evict; and when it may stop. */

@@ -362,11 +362,7 @@ static bool advised_remote(struct eng_access *a)
 	if (!a->may_stay || a->write)
 		return false;
 	dmo_attrs_get(&a->obj->core.attrs, a->page, &attr, NULL);
-	if (attr.flags & DMO_ATTR_NO_MIGRATE)
-		return true;
-	if ((attr.flags & DMO_ATTR_PREFERRED) && attr.preferred != a->dev->core.number)
-		return attr.accessed_by >> a->dev->core.number & 1;
-	return attr.accessed_by >> a->dev->core.number & 1;
+	return dmo_policy_in_place(&attr, &a->dev->core);
 }
 
 /*

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* advice.c - advice that is kept in the backing file, as the service keeps it */
+/* advice.c - advice that is kept in the backing file, as the service keeps it, and what it makes of faults */
 #define _GNU_SOURCE
 #include "kit.h"
 
@@ -21,14 +21,6 @@ static const uint8_t form[] = {
 	0x04, 0x73, 0x69, 0x6d, 0x30, 0x04, 0x73, 0x69, 0x6d, 0x31, 0x01, 0x03, 0x01, 0x02, 0x04, 0x01,
 	0x02, 0x00, 0x00, 0x01, 0x04, 0x02, 0x02, 0x01, 0x10, 0x10, 0x9f, 0x02, 0x00, 0x20, 0xac, 0x02,
 };
-
-static int advise(int fd, uint64_t page, uint64_t pages, uint32_t advice, uint32_t device, uint64_t value)
-{
-	struct dmo_advise a = { .offset = page * PAGE, .length = pages * PAGE, .advice = advice,
-				.device = device, .value = value };
-
-	return ioctl(fd, DMO_IOC_ADVISE, &a) ? -errno : 0;
-}
 
 static uint32_t number(const char *name)
 {
@@ -56,11 +48,11 @@ static int stored(int back, void *buf, size_t size)
 
 static void store_all(int fd)
 {
-	eq(advise(fd, 1, 3, DMO_ADV_RANDOM, NONE, 0), 0);
-	eq(advise(fd, 8, 1, DMO_ADV_PREFERRED, number("sim0"), 0), 0);
-	eq(advise(fd, 9, 1, DMO_ADV_ACCESSED_BY, number("sim1"), 0), 0);
-	eq(advise(fd, 12, 1, DMO_ADV_GRANULARITY, NONE, 16), 0);
-	eq(advise(fd, 300, 0, DMO_ADV_DEVICE_BITS, NONE, 300), 0);
+	eq(advise(fd, 1 * PAGE, 3 * PAGE, DMO_ADV_RANDOM, NONE, 0), 0);
+	eq(advise(fd, 8 * PAGE, PAGE, DMO_ADV_PREFERRED, number("sim0"), 0), 0);
+	eq(advise(fd, 9 * PAGE, PAGE, DMO_ADV_ACCESSED_BY, number("sim1"), 0), 0);
+	eq(advise(fd, 12 * PAGE, PAGE, DMO_ADV_GRANULARITY, NONE, 16), 0);
+	eq(advise(fd, 300 * PAGE, 0, DMO_ADV_DEVICE_BITS, NONE, 300), 0);
 }
 
 static void check_all(int fd)
@@ -115,11 +107,11 @@ static void advice_undone_leaves_no_attribute(void)
 	int back = disk_file(BLOCK), fd = object_over(back);
 	char buf[64];
 
-	eq(advise(fd, 0, 1, DMO_ADV_NORMAL, NONE, 0), 0);
+	eq(advise(fd, 0, PAGE, DMO_ADV_NORMAL, NONE, 0), 0);
 	fails(stored(back, buf, sizeof(buf)), ENODATA);
-	eq(advise(fd, 0, 1, DMO_ADV_COLD, NONE, 0), 0);
+	eq(advise(fd, 0, PAGE, DMO_ADV_COLD, NONE, 0), 0);
 	yes(stored(back, buf, sizeof(buf)) > 0);
-	eq(advise(fd, 0, 1, DMO_ADV_NORMAL, NONE, 0), 0);
+	eq(advise(fd, 0, PAGE, DMO_ADV_NORMAL, NONE, 0), 0);
 	fails(stored(back, buf, sizeof(buf)), ENODATA);
 }
 
@@ -145,7 +137,7 @@ static void fresh_memory_stores_nothing(void)
 	int fd = fresh(BLOCK);
 
 	eq(caps(fd) & DMO_CAP_STORED_ADVICE, 0);
-	eq(advise(fd, 0, 1, DMO_ADV_COLD, NONE, 0), 0);
+	eq(advise(fd, 0, PAGE, DMO_ADV_COLD, NONE, 0), 0);
 	eq(extent(fd, 0).attrs, DMO_ATTR_COLD);
 }
 
@@ -155,7 +147,7 @@ static void advice_that_can_t_be_stored_changes_nothing(void)
 	uint64_t i;
 
 	for (i = 0; i < 32768 && !err; i += 2)
-		err = advise(fd, i, 1, DMO_ADV_RANDOM, NONE, 0);
+		err = advise(fd, i * PAGE, PAGE, DMO_ADV_RANDOM, NONE, 0);
 	eq(err, -ENOSPC);
 	eq(extent(fd, (i - 2) * PAGE).attrs, 0);
 	eq(extent(fd, (i - 4) * PAGE).attrs, DMO_ATTR_RANDOM);
@@ -179,10 +171,10 @@ static void a_file_whose_mode_has_changed_keeps_no_advice(void)
 		sys(setresuid(1000, 1000, 1000));
 		fd = object_over(open(path, O_RDWR));
 		sys(fchmod(back, 0400));
-		eq(advise(fd, 0, 1, DMO_ADV_COLD, NONE, 0), -EACCES);
+		eq(advise(fd, 0, PAGE, DMO_ADV_COLD, NONE, 0), -EACCES);
 		eq(extent(fd, 0).attrs, 0);
 		sys(fchmod(back, 0600));
-		eq(advise(fd, 0, 1, DMO_ADV_COLD, NONE, 0), 0);
+		eq(advise(fd, 0, PAGE, DMO_ADV_COLD, NONE, 0), 0);
 		_exit(0);
 	}
 	waitpid(pid, &status, 0);
@@ -195,7 +187,7 @@ static void an_object_without_a_writable_file_keeps_advice_to_itself(void)
 	char buf[64];
 
 	yes(fd >= 0);
-	eq(advise(fd, 0, 1, DMO_ADV_COLD, NONE, 0), 0);
+	eq(advise(fd, 0, PAGE, DMO_ADV_COLD, NONE, 0), 0);
 	eq(extent(fd, 0).attrs, DMO_ATTR_COLD);
 	fails(stored(back, buf, sizeof(buf)), ENODATA);
 }
@@ -210,6 +202,79 @@ static void posix_fadvise_ends_with_the_object(void)
 	fails(stored(back, buf, sizeof(buf)), ENODATA);
 }
 
+/* ---- what it does --------------------------------------------------------- */
+
+/* How much a fault on one page in the middle of an object brings. */
+static uint64_t brought_by_a_fault(uint32_t advice, uint64_t value)
+{
+	int fd = fresh(2 * BLOCK), ctx = context(sim());
+	uint64_t va = ctx_map(ctx, fd, 2 * BLOCK, DMO_PROT_READ), n;
+
+	eq(advise(fd, 0, 0, advice, NONE, value), 0);
+	eq(command(ctx, DMO_OP_CKSUM, va + BLOCK + 100 * PAGE, 8, 0).status, 0);
+	n = resident(fd, sim());
+	close(ctx);
+	close(fd);
+	return n;
+}
+
+static void granularity_says_what_a_fault_brings(void)
+{
+	eq(brought_by_a_fault(DMO_ADV_GRANULARITY, 12), PAGE);
+	eq(brought_by_a_fault(DMO_ADV_GRANULARITY, 18), 256 << 10);
+	eq(brought_by_a_fault(DMO_ADV_GRANULARITY, 21), BLOCK);
+	eq(brought_by_a_fault(DMO_ADV_RANDOM, 0), PAGE);
+	eq(brought_by_a_fault(DMO_ADV_SEQUENTIAL, 0), BLOCK);
+}
+
+static void what_follows_a_sequential_read_comes_before_it_is_asked_for(void)
+{
+	int fd = fresh(8 * BLOCK), ctx = context(sim());
+	uint64_t va = ctx_map(ctx, fd, 8 * BLOCK, DMO_PROT_READ), ahead = device_stat("sim0", "readahead");
+
+	eq(advise(fd, 0, 0, DMO_ADV_SEQUENTIAL, NONE, 0), 0);
+	eq(advise(fd, 2 * BLOCK, BLOCK, DMO_ADV_NO_MIGRATE, NONE, 0), 0);
+	eq(command(ctx, DMO_OP_CKSUM, va, PAGE, 0).status, 0);
+	for (int i = 0; i < 500 && resident(fd, sim()) < 2 * BLOCK; i++)
+		usleep(10000);
+	usleep(50000);
+	eq(resident(fd, sim()), 2 * BLOCK);	/* block 2 is not to move */
+	eq(device_stat("sim0", "readahead"), ahead + 1);
+}
+
+static void a_prefetch_to_any_device_goes_to_the_preferred_one(void)
+{
+	int fd = fresh(BLOCK);
+
+	eq(advise(fd, 0, 0, DMO_ADV_PREFERRED, number("sim1"), 0), 0);
+	eq(advise(fd, 0, BLOCK, DMO_ADV_WILLNEED, NONE, 0), 0);
+	eq(resident(fd, number("sim1")), BLOCK);
+}
+
+/* Bytes that four prefetches bring, to two devices in turn. */
+static uint64_t brought_in_turns(int fd)
+{
+	uint64_t before = device_stat("sim0", "bytes_to_device") + device_stat("sim1", "bytes_to_device");
+
+	for (int i = 0; i < 4; i++)
+		eq(migrate(fd, 0, BLOCK, number(i % 2 ? "sim1" : "sim0")), 0);
+	return device_stat("sim0", "bytes_to_device") + device_stat("sim1", "bytes_to_device") - before;
+}
+
+static void read_mostly_pages_stay_on_every_device_that_reads_them(void)
+{
+	int fd = object_over(memfd(BLOCK));
+	char *at = map(fd, BLOCK);
+
+	pattern(at, 0, BLOCK, 1);
+	eq(advise(fd, 0, 0, DMO_ADV_READ_MOSTLY, NONE, 0), 0);
+	eq(brought_in_turns(fd), 2 * BLOCK);
+	eq(migrate(fd, 0, BLOCK, DMO_DEVICE_HOST), 0);
+	eq(advise(fd, 0, 0, DMO_ADV_NO_READ_MOSTLY, NONE, 0), 0);
+	eq(brought_in_turns(fd), 4 * BLOCK);
+	eq(differs(at, 0, BLOCK, 1), BLOCK);
+}
+
 static const struct test tests[] = {
 	T(the_file_holds_the_bytes_that_the_service_writes),
 	T(what_the_service_wrote_is_in_force_when_the_object_begins),
@@ -221,6 +286,10 @@ static const struct test tests[] = {
 	T(a_file_whose_mode_has_changed_keeps_no_advice),
 	T(an_object_without_a_writable_file_keeps_advice_to_itself),
 	T(posix_fadvise_ends_with_the_object),
+	T(granularity_says_what_a_fault_brings),
+	T(what_follows_a_sequential_read_comes_before_it_is_asked_for),
+	T(a_prefetch_to_any_device_goes_to_the_preferred_one),
+	T(read_mostly_pages_stay_on_every_device_that_reads_them),
 };
 
 int main(void)

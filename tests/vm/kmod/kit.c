@@ -203,6 +203,14 @@ int inject(const char *format, ...)
 
 /* ---- residency ------------------------------------------------------------ */
 
+int advise(int fd, uint64_t offset, uint64_t length, uint32_t advice, uint32_t device, uint64_t value)
+{
+	struct dmo_advise a = { .offset = offset, .length = length, .advice = advice, .device = device,
+				.value = value };
+
+	return ioctl(fd, DMO_IOC_ADVISE, &a) ? -errno : 0;
+}
+
 int migrate(int fd, uint64_t offset, uint64_t length, uint32_t device)
 {
 	struct dmo_migrate m = { .offset = offset, .length = length, .device = device };

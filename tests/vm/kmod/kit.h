@@ -72,6 +72,7 @@ int load_sim(const char *parameters);
 int inject(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- residency: 0 or -errno ---- */
+int advise(int fd, uint64_t offset, uint64_t length, uint32_t advice, uint32_t device, uint64_t value);
 int migrate(int fd, uint64_t offset, uint64_t length, uint32_t device);
 struct dmo_extent extent(int fd, uint64_t offset);
 /* How many bytes of the object are on the device (NONE: on any). */

@@ -170,6 +170,68 @@ static void resident_bytes_do_not_cross_the_link(void)
 	yes(now() - start < 5);		/* 5 s is what the link would take for the ten of them */
 }
 
+/* An object that sim0 reads in place, mapped in a context. */
+static int in_place(uint64_t size, int *ctx, uint64_t *va)
+{
+	int fd = fresh(size);
+
+	pattern(map(fd, size), 0, size, 1);
+	eq(advise(fd, 0, 0, DMO_ADV_NO_MIGRATE, NONE, 0), 0);
+	*ctx = context(named("sim0"));
+	*va = ctx_map(*ctx, fd, size, RW);
+	return fd;
+}
+
+static void what_is_read_in_place_crosses_the_link(void)
+{
+	struct dmo_completion c;
+	double start;
+	int fd, ctx;
+	uint64_t va;
+
+	eq(load("link=16M"), 0);
+	fd = in_place(2 * BLOCK, &ctx, &va);
+	for (int i = 0; i < 2; i++) {	/* nothing of it is kept */
+		start = now();
+		c = command(ctx, DMO_OP_CKSUM, va, 2 * BLOCK, 0);
+		eq(c.status, 0);
+		yes(now() - start >= 0.25);
+		yes(c.waited_ns >= 200000000);
+	}
+	eq(resident(fd, NONE), 0);
+}
+
+/* Two operands side by side cost their own bytes, not each other's. */
+static void two_streams_in_place_pay_once(void)
+{
+	double start;
+	int ctx;
+	uint64_t va;
+
+	eq(load("link=8M"), 0);
+	in_place(2 * BLOCK, &ctx, &va);
+	start = now();
+	eq(command(ctx, DMO_OP_COMPARE, va, va + BLOCK, BLOCK - PAGE).status, 0);
+	eq(command(ctx, DMO_OP_COMPARE, va, va, BLOCK).result[0], BLOCK);
+	yes(now() - start >= 0.25);
+	yes(now() - start < 4);
+}
+
+static void each_word_in_place_waits_for_the_latency(void)
+{
+	uint64_t va, *at;
+	double start;
+	int fd, ctx;
+
+	eq(load("latency=20ms"), 0);
+	fd = in_place(BLOCK, &ctx, &va);
+	at = map(fd, BLOCK);
+	at[0] = va;
+	start = now();
+	eq(command(ctx, DMO_OP_CHASE, va, 10, 0).result[0], va);
+	yes(now() - start >= 0.2);
+}
+
 /* ---- coherent memory ------------------------------------------------------ */
 
 static int load_coherent(const char *more)
@@ -362,7 +424,9 @@ int main(void)
 		T(a_bad_parameter_is_refused_with_its_name), T(sizes_names_and_numbers_of_devices_are_as_told),
 		T(more_memory_than_there_is_gives_enomem), T(a_name_that_is_taken_gives_eexist),
 		T(a_link_takes_its_time_each_way), T(the_latency_is_waited_for_by_each_copy),
-		T(resident_bytes_do_not_cross_the_link), T(cpu_and_device_take_turns_on_coherent_memory_in_place),
+		T(resident_bytes_do_not_cross_the_link), T(what_is_read_in_place_crosses_the_link),
+		T(two_streams_in_place_pay_once), T(each_word_in_place_waits_for_the_latency),
+		T(cpu_and_device_take_turns_on_coherent_memory_in_place),
 		T(coherent_devices_lie_one_after_the_other), T(memory_that_the_kernel_uses_is_not_taken),
 		T(coherent_memory_can_not_be_lost), T(nothing_is_injected_unless_allowed),
 		T(nonsense_is_not_injected), T(the_nth_copy_fails_and_no_other),
