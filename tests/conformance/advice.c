@@ -283,6 +283,19 @@ START_TEST(no_migrate_pages_are_used_where_they_are)
 }
 END_TEST
 
+START_TEST(no_migrate_pages_are_not_brought_ahead_of_a_sequential_read)
+{
+	int ctx = ctx_open("npu0"), fd = obj_create("o", 8 * MiB);
+	uint64_t va = ctx_map(ctx, fd, 0, 8 * MiB, READ_WRITE);
+
+	ck_ok(dmo_advise(fd, 0, 0, DMO_ADV_NO_MIGRATE, ANY, 0));
+	ck_ok(dmo_advise(fd, 0, 0, DMO_ADV_SEQUENTIAL, ANY, 0));
+	ctx_check_byte(ctx, va, 3 * MiB, 0);
+	usleep(100000);
+	ck_assert_uint_eq(obj_resident(fd), 0);
+}
+END_TEST
+
 START_TEST(every_advice_keeps_the_content_under_device_writes)
 {
 	int ctx = ctx_open("npu0"), fd = obj_create("o", MiB);
@@ -478,6 +491,7 @@ int main(void)
 	conf_test(&run, discarded_content_reads_as_zeros_everywhere);
 	conf_test(&run, read_mostly_pages_stay_right_when_written);
 	conf_test(&run, no_migrate_pages_are_used_where_they_are);
+	conf_test(&run, no_migrate_pages_are_not_brought_ahead_of_a_sequential_read);
 	conf_test(&run, every_advice_keeps_the_content_under_device_writes);
 	conf_case(&run, "kept", two_devices, 30);
 	conf_test(&run, advice_outlives_the_service);
