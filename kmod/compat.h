@@ -11,6 +11,9 @@
 #include <linux/dma-buf.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/printk.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
 #include <linux/splice.h>
 #include <linux/version.h>
 
@@ -60,6 +63,32 @@ static inline void simple_inode_init_ts(struct inode *inode)
 static inline void release_fault_lock(struct vm_fault *vmf)
 {
 	mmap_read_unlock(vmf->vma->vm_mm);
+}
+#endif
+
+/* 6.7: shrinkers are allocated; before, their memory is the caller's, and one that can't be registered is none */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+static inline struct shrinker *shrinker_alloc(unsigned int flags, const char *name)
+{
+	struct shrinker *s = kzalloc(sizeof(*s), GFP_KERNEL);
+
+	if (s) {
+		s->flags = flags;
+		s->seeks = DEFAULT_SEEKS;
+	}
+	return s;
+}
+
+static inline void shrinker_register(struct shrinker *s)
+{
+	if (register_shrinker(s, "dmo"))
+		pr_warn("dmo: no memory for a shrinker\n");
+}
+
+static inline void shrinker_free(struct shrinker *s)
+{
+	unregister_shrinker(s);
+	kfree(s);
 }
 #endif
 

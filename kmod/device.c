@@ -118,16 +118,23 @@ static bool good_name(const char *name)
 	return true;
 }
 
-/* Page tables come all together or not at all; private memory needs an engine (register_physmem looks). */
+/*
+ * Page tables come all together or not at all, what goes with them only then; private memory needs an engine
+ * (register_physmem looks).
+ */
 static bool good_ops(const struct dmo_dev_ops *ops, const struct dmo_dev_info *info)
 {
 	bool some = ops->pt_create || ops->pt_destroy || ops->pt_enter || ops->pt_release ||
 		    ops->pt_protect || ops->tlb_invalidate || ops->submit;
 	bool all = ops->pt_create && ops->pt_destroy && ops->pt_enter && ops->pt_release && ops->pt_protect &&
 		   ops->tlb_invalidate && ops->submit;
+	bool extra = ops->map || ops->unmap || ops->va_alloc || ops->tlb_invalidate_ranges ||
+		     ops->pt_accessed;
 	u64 va = info->va_start | info->va_end;
 
-	if (!ops->owner || some != all || all != !!info->va_end)
+	if (!ops->owner || some != all || all != !!info->va_end || (extra && !all))
+		return false;
+	if (!ops->va_alloc != !ops->va_free || !ops->page_alloc != !ops->page_free)
 		return false;
 	return !(va & (DMO_PAGE_SIZE - 1)) && (!all || info->va_start < info->va_end);
 }
@@ -216,6 +223,29 @@ void *dmo_dev_frame_address(struct dmo_dev *dev, u32 frame)
 }
 EXPORT_SYMBOL_GPL(dmo_dev_frame_address);
 
+/* A device that manages its own memory. What it gives must lie in what it registered. */
+static int own_alloc(void *ctx, unsigned int order, u32 *frame)
+{
+	struct dmo_dev *dev = ctx;
+	int err = dev->ops->page_alloc(dev->priv, order, frame);
+
+	if (err)
+		return -ENOMEM;
+	if (!WARN_ON_ONCE(*frame + (1ull << order) > dev->frames))
+		return 0;
+	dev->ops->page_free(dev->priv, *frame, order);
+	return -ENOMEM;
+}
+
+static void own_free(void *ctx, u32 frame, unsigned int order)
+{
+	struct dmo_dev *dev = ctx;
+
+	dev->ops->page_free(dev->priv, frame, order);
+}
+
+static const struct dmo_frames_ops own_frames = { own_alloc, own_free };
+
 static int init_core(struct dmo_dev *dev, const struct dmo_physmem *mem)
 {
 	u32 number = dev->core.number;
@@ -227,6 +257,10 @@ static int init_core(struct dmo_dev *dev, const struct dmo_physmem *mem)
 		return err;
 	dev->core.faults = dev->info.flags & DMO_DEVICE_FAULTS;
 	dev->core.dirty_bits = dev->info.flags & DMO_DEVICE_DIRTY;
+	if (dev->ops->page_alloc) {
+		dev->core.frames = &own_frames;
+		dev->core.frames_ctx = dev;
+	}
 	dmo_policy_watermarks(&dev->core);
 	dev->memory_type = mem->type;
 	return 0;

@@ -340,18 +340,29 @@ static bool seems_to_have_room(struct dmo_dev *dev, u64 frames)
 	return READ_ONCE(dev->core.used) + frames <= READ_ONCE(dev->core.limit);
 }
 
+/*
+ * A device that manages its own memory has refused frames although the limit would allow them: one copy has
+ * to go in any case.
+ */
+static bool refused(struct dmo_dev *dev, u64 frames)
+{
+	return dev->core.frames && frames && has_room(dev, frames);
+}
+
 int kdm_make_room(struct dmo_dev *dev, u64 frames)
 {
 	unsigned int waits = 0, failures = 0;
+	bool one = refused(dev, frames);
 	int err;
 
 	atomic64_inc(&dev->stats.event_max);
-	while (!has_room(dev, frames)) {
+	while (one || !has_room(dev, frames)) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		if (READ_ONCE(dev->gone))
 			return -ENODEV;
 		err = evict_one(dev);
+		one = one && err;
 		if (!err || (err != -EAGAIN && ++failures < LOOK_MAX))
 			continue;
 		if (err != -EAGAIN || all_pinned(dev)) {
@@ -360,7 +371,7 @@ int kdm_make_room(struct dmo_dev *dev, u64 frames)
 		}
 		if (waits++ == WAITS_MAX)
 			return -EBUSY;
-		wait_event_killable_timeout(dev->wait, seems_to_have_room(dev, frames),
+		wait_event_killable_timeout(dev->wait, !one && seems_to_have_room(dev, frames),
 					    msecs_to_jiffies(WAIT_MS));
 	}
 	return 0;

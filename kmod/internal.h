@@ -422,6 +422,7 @@ struct dmo_as {
 	struct dmo_space space;
 	/* addresses being unmapped; first > last: none. Written under as->lock, read under obj->lock */
 	u64 dying_first, dying_last;
+	bool keeps_va;			/* addresses that are unmapped stay the mapping's; under as->lock */
 	spinlock_t out_lock;		/* completions */
 	wait_queue_head_t wait;
 	struct list_head out;		/* completions */

@@ -43,6 +43,7 @@ static void space_gone(struct dmo_space *s, struct dmo_mapping *m, u64 va, u64 l
 	struct kdm_obj *obj = m->object;
 	u64 offset = dmo_mapping_offset_of(m, va), first = offset >> DMO_PAGE_SHIFT;
 	u64 last = (offset + length - 1) >> DMO_PAGE_SHIFT;
+	struct dmo_as *as = s->ctx;
 	struct dmo_block *b;
 
 	mutex_lock(&obj->lock);
@@ -58,6 +59,8 @@ static void space_gone(struct dmo_space *s, struct dmo_mapping *m, u64 va, u64 l
 		dmo_block_put(b);
 	}
 	mutex_unlock(&obj->lock);
+	if (as->dev->ops->va_free && !as->keeps_va)
+		as->dev->ops->va_free(as->pt, va, length);
 }
 
 const struct dmo_space_ops kdm_space_ops = {
@@ -87,6 +90,75 @@ static bool out_of_range(const struct dmo_dev *dev, const struct dmo_map_op *op)
 }
 
 /*
+ * A device that insists reserves its addresses first; as->lock held. Where mappings are replaced it has
+ * theirs already, so only the gaps between are asked for, and none is given back meanwhile (keeps_va).
+ */
+static u64 gap_end(struct dmo_as *as, u64 va, u64 end)
+{
+	struct dmo_mapping *m = dmo_space_first(&as->space, va, end - 1);
+
+	return m ? max(dmo_mapping_va(m), va) : end;
+}
+
+static u64 mapping_end(struct dmo_as *as, u64 va, u64 end)
+{
+	struct dmo_mapping *m = dmo_space_find(&as->space, va);
+
+	return m ? min(dmo_mapping_va(m) + dmo_mapping_length(m), end) : va;
+}
+
+/* Gives the gaps of [va, end) back. */
+static void free_gaps(struct dmo_as *as, u64 va, u64 end)
+{
+	for (u64 to; va < end; va = mapping_end(as, to, end)) {
+		to = gap_end(as, va, end);
+		if (to > va)
+			as->dev->ops->va_free(as->pt, va, to - va);
+	}
+}
+
+static int alloc_gaps(struct dmo_as *as, u64 va, u64 end)
+{
+	for (u64 at = va, to; at < end; at = mapping_end(as, to, end)) {
+		int err = 0;
+
+		to = gap_end(as, at, end);
+		if (to > at)
+			err = as->dev->ops->va_alloc(as->pt, &at, to - at, DMO_PAGE_SIZE, true);
+		if (!err)
+			continue;
+		free_gaps(as, va, at);
+		return err;
+	}
+	return 0;
+}
+
+static int map_allocated(struct dmo_as *as, struct dmo_space_request *r, u64 *va)
+{
+	bool blocks = r->length >= DMO_BLOCK_SIZE && !(r->offset % DMO_BLOCK_SIZE);
+	u64 align = blocks ? DMO_BLOCK_SIZE : DMO_PAGE_SIZE;
+	int err;
+
+	if (!(r->flags & DMO_MAP_FIXED)) {
+		err = as->dev->ops->va_alloc(as->pt, &r->va, r->length, align, false);
+		r->flags |= DMO_MAP_FIXED;
+	} else if (!(r->flags & DMO_MAP_REPLACE) &&
+		   dmo_space_first(&as->space, r->va, r->va + r->length - 1)) {
+		err = -EEXIST;
+	} else {
+		err = alloc_gaps(as, r->va, r->va + r->length);
+	}
+	if (err)
+		return err;
+	as->keeps_va = true;
+	err = dmo_space_map(&as->space, r, va);
+	as->keeps_va = false;
+	if (err)
+		free_gaps(as, r->va, r->va + r->length);
+	return err;
+}
+
+/*
  * Before translations go: a device that takes no faults must not be running a command that may use them.
  */
 static int quiesce(struct dmo_as *as)
@@ -100,14 +172,19 @@ static void go_on(struct dmo_as *as)
 		kdm_commands_resume(as);
 }
 
-static int enter_object(struct dmo_as *as, const struct dmo_space_request *r, u64 *va)
+static int enter_object(struct dmo_as *as, struct dmo_space_request *r, u64 *va)
 {
 	int err;
 
 	mutex_lock(&as->lock);
 	if (r->flags & DMO_MAP_REPLACE)
 		set_dying(as, r->va, r->length);
-	err = as->pt ? dmo_space_map(&as->space, r, va) : -ENODEV;
+	if (!as->pt)
+		err = -ENODEV;
+	else if (as->dev->ops->va_alloc)
+		err = map_allocated(as, r, va);
+	else
+		err = dmo_space_map(&as->space, r, va);
 	clear_dying(as);
 	mutex_unlock(&as->lock);
 	trace_dmo_map(as->dev, r->object, err ? 0 : *va, r->length, r->offset, r->prot, err);

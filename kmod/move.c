@@ -87,15 +87,43 @@ void kdm_drop_empty(struct dmo_block *b, struct dmo_dev *dev)
 		kdm_copy_freed(copy);
 }
 
-/* Chunks for the window. MOVE_AGAIN: memory has to be made free first. */
-static int reserve(struct kdm_access *a, struct dmo_plan *plan)
+static void unreserve(struct dmo_copy *copy, const u64 *pages)
 {
-	struct dmo_copy *copy = dmo_block_add_copy(plan->block, &a->dev->core);
+	struct dmo_dev *dev = kdm_dev_of(copy->dev);
+
+	mutex_lock(&dev->lock);
+	dmo_copy_unreserve(copy, pages);
+	mutex_unlock(&dev->lock);
+	wake_up_all(&dev->wait);
+}
+
+/* Tells the driver of frames that come into use. If it refuses one they are all free again. */
+static int prepare_frames(struct dmo_copy *copy, const u64 *pages)
+{
+	struct dmo_dev *dev = kdm_dev_of(copy->dev);
+	unsigned int first, n, done, run;
+	int err = 0;
+
+	KDM_FOR_EACH_RUN(pages, first, n) {
+		for (done = 0; done < n && !err; done += run) {
+			u32 frame;
+
+			run = dmo_copy_run(copy, first + done, n - done, &frame);
+			err = dev->ops->page_prepare(dev->priv, frame, run);
+		}
+		if (err)
+			break;
+	}
+	if (err)
+		unreserve(copy, pages);
+	return err;
+}
+
+static int reserve_chunks(struct kdm_access *a, struct dmo_plan *plan, struct dmo_copy *copy)
+{
 	struct dmo_dev *dev = a->dev;
 	int err;
 
-	if (!copy)
-		return -ENOMEM;
 	mutex_lock(&dev->lock);
 	err = dev->gone ? -ENODEV : dmo_copy_reserve(copy, a->obj->core.mem, plan->first, plan->count);
 	if (!err && dmo_list_empty(&copy->lru)) {
@@ -106,6 +134,22 @@ static int reserve(struct kdm_access *a, struct dmo_plan *plan)
 		kdm_evictor_wake(dev);
 	mutex_unlock(&dev->lock);
 	return err == -EAGAIN ? -ENOMEM : err == -ENOMEM ? MOVE_AGAIN : err;
+}
+
+/* Chunks for the window. MOVE_AGAIN: memory has to be made free first. */
+static int reserve(struct kdm_access *a, struct dmo_plan *plan)
+{
+	struct dmo_copy *copy = dmo_block_add_copy(plan->block, &a->dev->core);
+	u64 fresh[DMO_BITS_WORDS] = { 0 };
+	int err;
+
+	if (!copy)
+		return -ENOMEM;
+	dmo_copy_holes(copy, plan->first, plan->count, fresh);
+	err = reserve_chunks(a, plan, copy);
+	if (!err && a->dev->ops->page_prepare)
+		err = prepare_frames(copy, fresh);
+	return err;
 }
 
 /* Does another device hold some of the pages that are owed, which are to be in one place? */

@@ -5,6 +5,10 @@
  * An object's reverse map finds every (address space, address) of a page. Entering and releasing happen
  * under obj->lock, as does a mapping's own coming and going in the reverse map, so a translation never
  * outlives its mapping.
+ *
+ * A round trip to a device may cost more than all the rest: runs of one mapping are entered together where
+ * the driver has map, and what is taken away from it is flushed from the TLB together where it has
+ * tlb_invalidate_ranges. Nobody relies on the translations being gone before the flush.
  */
 #include "internal.h"
 
@@ -47,21 +51,54 @@ static void place(u64 *to, const unsigned long *from, unsigned int first, unsign
 			to[(first + i) / 64] |= 1ull << ((first + i) % 64);
 }
 
-/* Pages [at, at + n) of one mapping; adds what was dirty to dirty. */
+/* ---- taking away ---------------------------------------------------------- */
+
+#define FLUSH_MAX	32
+
+/* Ranges of one page table whose TLB entries are to go. */
+struct flush {
+	struct dmo_as *as;
+	unsigned int count;
+	struct dmo_va_range ranges[FLUSH_MAX];
+};
+
+static void flush_now(struct flush *f)
+{
+	const struct dmo_dev_ops *ops = f->as->dev->ops;
+
+	if (f->count > 1 && ops->tlb_invalidate_ranges) {
+		ops->tlb_invalidate_ranges(f->as->pt, f->ranges, f->count);
+	} else {
+		for (unsigned int i = 0; i < f->count; i++)
+			ops->tlb_invalidate(f->as->pt, f->ranges[i].va, f->ranges[i].pages);
+	}
+	f->count = 0;
+}
+
+static void flush_later(struct flush *f, u64 va, u64 pages)
+{
+	if (f->count == FLUSH_MAX)
+		flush_now(f);
+	f->ranges[f->count++] = (struct dmo_va_range){ va, pages };
+}
+
+/* Pages [at, at + n) of one mapping; adds what was dirty to dirty. The flush is the caller's. */
 static void release_one(struct dmo_block *b, struct dmo_mapping *m, unsigned int at, unsigned int n,
-			bool protect, u64 *dirty)
+			bool protect, u64 *dirty, struct flush *f)
 {
 	unsigned long found[DMO_BITS / BITS_PER_LONG] = { 0 };
-	struct dmo_as *as = m->space->ctx;
-	const struct dmo_dev_ops *ops = as->dev->ops;
+	const struct dmo_dev_ops *ops = f->as->dev->ops;
+	u64 va = va_of(b, m, at);
 
-	if (!as->pt)
-		return;
-	if (protect)
-		ops->pt_protect(as->pt, va_of(b, m, at), n, found);
-	else
-		ops->pt_release(as->pt, va_of(b, m, at), n, found);
-	ops->tlb_invalidate(as->pt, va_of(b, m, at), n);
+	if (!protect && ops->unmap) {
+		ops->unmap(f->as->pt, va, n, found);
+	} else if (protect) {
+		ops->pt_protect(f->as->pt, va, n, found);
+		flush_later(f, va, n);
+	} else {
+		ops->pt_release(f->as->pt, va, n, found);
+		flush_later(f, va, n);
+	}
 	place(dirty, found, at, n);
 }
 
@@ -76,44 +113,64 @@ static void release_remote_range(struct dmo_block *b, unsigned int first, unsign
 
 void kdm_release_mapping(struct dmo_block *b, struct dmo_mapping *m, unsigned int first, unsigned int count)
 {
-	struct dmo_as *as = m->space->ctx;
+	struct flush f = { .as = m->space->ctx };
 	u64 dirty[DMO_BITS_WORDS] = { 0 };
 
-	if (!dmo_bits_any_in(dmo_block_bits(b, DMO_MAPPED), first, count))
+	if (!f.as->pt || !dmo_bits_any_in(dmo_block_bits(b, DMO_MAPPED), first, count))
 		return;
-	release_one(b, m, first, count, false, dirty);
+	release_one(b, m, first, count, false, dirty, &f);
+	flush_now(&f);
 	release_remote_range(b, first, count);
 	for (struct dmo_copy *c = b->copies; c; c = c->next) {
 		u64 *row = dmo_rows_row(&c->rows, DMO_DIRTY);
 
-		if (c->dev != &as->dev->core)
+		if (c->dev != &f.as->dev->core)
 			continue;
 		for (unsigned int w = 0; w < DMO_BITS_WORDS; w++)
 			row[w] |= dirty[w] & dmo_copy_bits(c, DMO_VALID)[w];
 	}
 }
 
-static void release_run(struct dmo_block *b, unsigned int first, unsigned int count, bool protect, u64 *dirty)
+/* What of the pages mapping m covers, in as few round trips as the driver allows. */
+static void release_bits(struct dmo_block *b, struct dmo_mapping *m, const u64 *bits, bool protect,
+			 u64 *dirty)
 {
-	FOR_EACH_MAPPING(m, b, first, count) {
+	struct flush f = { .as = m->space->ctx };
+	unsigned int first, count;
+
+	if (!f.as->pt || (protect && !(m->prot & DMO_PROT_WRITE)))
+		return;
+	KDM_FOR_EACH_RUN(bits, first, count) {
 		unsigned int at = first, n = meet(b, m, &at, count);
 
-		if (n && (!protect || m->prot & DMO_PROT_WRITE))
-			release_one(b, m, at, n, protect, dirty);
+		if (n)
+			release_one(b, m, at, n, protect, dirty, &f);
+	}
+	flush_now(&f);
+}
+
+static void release_all(struct dmo_block *b, const u64 *bits, bool protect)
+{
+	u64 dirty[DMO_BITS_WORDS] = { 0 };
+	unsigned int first, n;
+
+	if (!dmo_bits_any(bits))
+		return;
+	FOR_EACH_MAPPING(m, b, 0, DMO_BLOCK_PAGES)
+		release_bits(b, m, bits, protect, dirty);
+	KDM_FOR_EACH_RUN(bits, first, n) {
+		if (protect) {
+			dmo_block_wprotected(b, first, n, dirty);
+		} else {
+			dmo_block_unmapped(b, first, n, dirty);
+			kdm_remote_drop(b, first, n);
+		}
 	}
 }
 
 void kdm_release_pages(struct dmo_block *b, const u64 *bits)
 {
-	unsigned int first, n;
-
-	KDM_FOR_EACH_RUN(bits, first, n) {
-		u64 dirty[DMO_BITS_WORDS] = { 0 };
-
-		release_run(b, first, n, false, dirty);
-		dmo_block_unmapped(b, first, n, dirty);
-		kdm_remote_drop(b, first, n);
-	}
+	release_all(b, bits, false);
 }
 
 void kdm_release_remote(struct dmo_block *b, const u64 *bits)
@@ -128,14 +185,7 @@ void kdm_release_remote(struct dmo_block *b, const u64 *bits)
 
 void kdm_wprotect_pages(struct dmo_block *b, const u64 *bits)
 {
-	unsigned int first, n;
-
-	KDM_FOR_EACH_RUN(bits, first, n) {
-		u64 dirty[DMO_BITS_WORDS] = { 0 };
-
-		release_run(b, first, n, true, dirty);
-		dmo_block_wprotected(b, first, n, dirty);
-	}
+	release_all(b, bits, true);
 }
 
 bool kdm_block_accessed(struct dmo_block *b, struct dmo_dev *dev)
@@ -153,6 +203,8 @@ bool kdm_block_accessed(struct dmo_block *b, struct dmo_dev *dev)
 	}
 	return used;
 }
+
+/* ---- entering ------------------------------------------------------------- */
 
 /* The device bits of page at: the mapping's and those advised. *n: cut to the pages that have the same. */
 static u64 bits_of(const struct dmo_block *b, const struct dmo_mapping *m, unsigned int at, u32 *n)
@@ -172,28 +224,63 @@ static bool dying(const struct dmo_as *as, u64 va, unsigned int pages)
 	       va + ((u64)pages << DMO_PAGE_SHIFT) > READ_ONCE(as->dying_first);
 }
 
-/* Enters [at, at + n) for mapping m, in runs of consecutive frames, or of host pages where copy is NULL. */
+#define RUNS_MAX	16
+
+/* Enters the runs, which begin at page at. */
+static int enter_runs(struct dmo_block *b, struct dmo_as *as, const struct dmo_pte_run *runs,
+		      unsigned int count, unsigned int at)
+{
+	const struct dmo_dev_ops *ops = as->dev->ops;
+	int err = ops->map ? ops->map(as->pt, runs, count) : 0;
+
+	for (unsigned int i = 0; i < count && !err; i++) {
+		if (!ops->map)
+			err = ops->pt_enter(as->pt, &runs[i]);
+		if (!err)
+			dmo_block_mapped(b, at, runs[i].pages, runs[i].prot & DMO_PROT_WRITE, runs[i].host);
+		at += runs[i].pages;
+	}
+	return err;
+}
+
+/*
+ * Collects runs of consecutive frames, or of host pages, with the same device bits: how many; *at and *n go on
+ * behind them.
+ */
+static unsigned int collect_runs(struct dmo_block *b, struct dmo_mapping *m, struct dmo_copy *copy, u32 prot,
+				 unsigned int *at, unsigned int *n, struct dmo_pte_run *runs)
+{
+	unsigned int count = 0;
+
+	while (*n && count < RUNS_MAX) {
+		struct dmo_pte_run *run = &runs[count++];
+
+		*run = (struct dmo_pte_run){ .va = va_of(b, m, *at), .prot = prot & m->prot, .pages = *n };
+		run->bits = bits_of(b, m, *at, &run->pages);
+		if (copy)
+			run->pages = dmo_copy_run(copy, *at, run->pages, &run->frame);
+		else
+			run->host = kdm_remote_pages(b) + *at;
+		*at += run->pages;
+		*n -= run->pages;
+	}
+	return count;
+}
+
+/* Enters [at, at + n) for mapping m: of the copy, or of host pages where that is NULL. */
 static int enter_mapping(struct dmo_block *b, struct dmo_mapping *m, struct dmo_copy *copy, unsigned int at,
 			 unsigned int n, u32 prot)
 {
+	struct dmo_pte_run runs[RUNS_MAX];
 	struct dmo_as *as = m->space->ctx;
 	int err = as->pt ? 0 : -ENODEV;
 
 	if (dying(as, va_of(b, m, at), n))
 		return 0;
 	while (n && !err) {
-		struct dmo_pte_run run = { .va = va_of(b, m, at), .prot = prot & m->prot, .pages = n };
+		unsigned int first = at, count = collect_runs(b, m, copy, prot, &at, &n, runs);
 
-		run.bits = bits_of(b, m, at, &run.pages);
-		if (copy)
-			run.pages = dmo_copy_run(copy, at, run.pages, &run.frame);
-		else
-			run.host = kdm_remote_pages(b) + at;
-		err = as->dev->ops->pt_enter(as->pt, &run);
-		if (!err)
-			dmo_block_mapped(b, at, run.pages, run.prot & DMO_PROT_WRITE, !copy);
-		at += run.pages;
-		n -= run.pages;
+		err = enter_runs(b, as, runs, count, first);
 	}
 	return err;
 }

@@ -23,6 +23,7 @@
 #include <linux/atomic.h>
 #include <linux/bitmap.h>
 #include <linux/list.h>
+#include <linux/maple_tree.h>
 #include <linux/mutex.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
@@ -48,6 +49,8 @@ struct sim {
 	char *memory;			/* NULL: coherent memory, which dmo.ko maps */
 	bool faults;			/* resolves its own; else a miss ends the command */
 	struct sim_link link;		/* bandwidth and latency */
+	const struct dmo_dev_ops *ops;	/* NULL: sim_ops */
+	struct sim_optional *optional;	/* NULL: none of sim_optional.c */
 	/* ---- */
 	struct dmo_dev *dev;
 	struct workqueue_struct *copies, *commands;
@@ -89,6 +92,7 @@ struct sim_pt {
 	struct mutex enter_lock;	/* pt_enter */
 	struct rw_semaphore sem;	/* accesses and tlb */
 	spinlock_t lock;		/* table and its blocks */
+	struct maple_tree addresses;	/* sim_optional.c: reserved pages; has a lock of its own */
 	struct xarray table;		/* number of the block of addresses to struct sim_block */
 	struct sim_tlb_entry tlb[SIM_TLB];
 	spinlock_t queue_lock;		/* queue */
@@ -103,6 +107,7 @@ struct sim_pt {
 };
 
 /* ---- sim_device.c ---- */
+extern const struct dmo_dev_ops sim_ops;
 /* Makes the device and gives it its memory. After an error sim_stop is still owed. */
 int sim_start(struct sim *sim, const char *name, struct device *parent, const struct dmo_physmem *mem);
 /* Ends it; what sim_start made is gone. Once more does nothing. */
@@ -138,6 +143,14 @@ int sim_op(struct sim_pt *pt, const struct dmo_command *cmd, struct dmo_completi
 
 /* ---- sim_copy.c ---- */
 struct dma_fence *sim_copy(void *sim, const struct dmo_copy_job *jobs, u32 count);
+
+/* ---- sim_optional.c, in dmo_sim.ko alone ---- */
+/* Before sim_start. After an error sim_optional_fini is still owed, which comes after sim_stop. */
+int sim_optional_init(struct sim *sim, u64 size);
+void sim_optional_fini(struct sim *sim);
+/* The Nth call from now fails. -EINVAL: no such call. */
+int sim_optional_fail(struct sim *sim, const char *call, int nth);
+int sim_optional_show(struct sim *sim, const char *name, char *buffer, int at);
 
 /* ---- sim_link.c ---- */
 /* Reserves bytes in a direction: when they have arrived, in ns of ktime_get_ns; 0: at once. */

@@ -29,7 +29,7 @@ static void pt_destroy(void *priv)
 	kvfree(pt);
 }
 
-static const struct dmo_dev_ops ops = {
+const struct dmo_dev_ops sim_ops = {
 	.owner = THIS_MODULE,
 	.pt_create = pt_create,
 	.pt_destroy = pt_destroy,
@@ -65,7 +65,7 @@ int sim_start(struct sim *sim, const char *name, struct device *parent, const st
 	if (err)
 		return err;
 	spin_lock_init(&sim->link.lock);
-	sim->dev = dmo_dev_create(name, &ops, sim, parent, &info);
+	sim->dev = dmo_dev_create(name, sim->ops ? sim->ops : &sim_ops, sim, parent, &info);
 	if (IS_ERR(sim->dev)) {
 		err = PTR_ERR(sim->dev);
 		sim->dev = NULL;

@@ -7,7 +7,8 @@
  * (dmo.ko makes them), which RAM in use has already.
  *
  * With inject=yes the parameter, a file in sysfs then, takes failures on purpose: "NAME copy-fail N" and
- * "NAME lost". sims_lock orders them with the module's beginning and end.
+ * "NAME lost"; with optional=yes "NAME CALL-fail N", too. sims_lock orders them with the module's beginning
+ * and end.
  */
 #include "sim.h"
 #include "sim_spec.h"
@@ -23,6 +24,7 @@ struct sim_ram {
 	struct sim sim;
 	char name[DMO_NAME_MAX];
 	u64 size;
+	bool optional;
 	u64 start;			/* coherent: its physical address */
 	struct resource *claimed;
 };
@@ -49,6 +51,7 @@ static void destroy(struct sim_ram *ram)
 	if (ram->claimed)
 		release_mem_region(ram->start, ram->size);
 	vfree(ram->sim.memory);
+	sim_optional_fini(&ram->sim);
 	kfree(ram);
 }
 
@@ -63,7 +66,9 @@ static int bring_up(struct sim_ram *ram)
 		       ram->start ? " there: boot with memmap=SIZE$START" : "");
 		return err;
 	}
-	err = sim_start(&ram->sim, ram->name, NULL, &mem);
+	err = ram->optional ? sim_optional_init(&ram->sim, ram->size) : 0;
+	if (!err)
+		err = sim_start(&ram->sim, ram->name, NULL, &mem);
 	if (err)
 		pr_err("dmo_sim: %s: no device: %d%s\n", ram->name, err,
 		       err == -EEXIST ? ", the name is taken" : "");
@@ -79,6 +84,7 @@ static struct sim_ram *new_ram(const struct sim_spec *spec, unsigned int number)
 	snprintf(ram->name, sizeof(ram->name), "%s%u", spec->name, number);
 	ram->size = spec->memory;
 	ram->start = spec->coherent ? spec->coherent + number * spec->memory : 0;
+	ram->optional = spec->optional;
 	ram->sim.faults = spec->faults;
 	ram->sim.link.bandwidth = spec->link;
 	ram->sim.link.latency = spec->latency;
@@ -101,15 +107,18 @@ static int lose(struct sim_ram *ram)
 	return 0;
 }
 
-static int do_to(struct sim_ram *ram, const char *what)
+static int do_to(struct sim_ram *ram, char *what)
 {
+	char *fail = strstr(what, "-fail "), end;
 	int nth;
-	char end;
 
 	if (!strcmp(what, "lost"))
 		return lose(ram);
-	if (sscanf(what, "copy-fail %d%c", &nth, &end) != 1 || nth < 0)
+	if (!fail || sscanf(fail, "-fail %d%c", &nth, &end) != 1 || nth < 0)
 		return -EINVAL;
+	*fail = 0;
+	if (strcmp(what, "copy"))
+		return sim_optional_fail(&ram->sim, what, nth);
 	atomic_set(&ram->sim.copy_fail, nth);
 	return 0;
 }
@@ -164,6 +173,22 @@ static int inject_get(char *buffer, const struct kernel_param *kp)
 static const struct kernel_param_ops inject_ops = { .set = inject_set, .get = inject_get };
 module_param_cb(inject, &inject_ops, NULL, 0600);
 MODULE_PARM_DESC(inject, "whether failures may be made by writing NAME copy-fail N or NAME lost here (no)");
+
+static int calls_get(char *buffer, const struct kernel_param *kp)
+{
+	int at = 0;
+
+	mutex_lock(&sims_lock);
+	for (unsigned int i = 0; i < SIM_DEVICES_MAX; i++)
+		if (rams[i])
+			at = sim_optional_show(&rams[i]->sim, rams[i]->name, buffer, at);
+	mutex_unlock(&sims_lock);
+	return at;
+}
+
+static const struct kernel_param_ops calls_ops = { .get = calls_get };
+module_param_cb(calls, &calls_ops, NULL, 0400);
+MODULE_PARM_DESC(calls, "with optional=yes: how often each operation was called");
 
 /* ---- the module ----------------------------------------------------------- */
 

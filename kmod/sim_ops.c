@@ -188,14 +188,14 @@ static int op_atomic_add(struct sim_pt *pt, const u64 *arg, struct dmo_completio
 }
 
 /* Those that are not here compute with floating point, which the kernel doesn't. */
-static sim_op_fn *const sim_ops[DMO_OP_COUNT] = {
+static sim_op_fn *const operations[DMO_OP_COUNT] = {
 	[DMO_OP_NOP] = op_nop, [DMO_OP_FILL] = op_fill, [DMO_OP_COPY] = op_copy, [DMO_OP_CKSUM] = op_cksum,
 	[DMO_OP_COMPARE] = op_compare, [DMO_OP_CHASE] = op_chase, [DMO_OP_ATOMIC_ADD] = op_atomic_add,
 };
 
 int sim_op(struct sim_pt *pt, const struct dmo_command *cmd, struct dmo_completion *c)
 {
-	sim_op_fn *op = cmd->op < DMO_OP_COUNT ? sim_ops[cmd->op] : NULL;
+	sim_op_fn *op = cmd->op < DMO_OP_COUNT ? operations[cmd->op] : NULL;
 
 	return op ? op(pt, cmd->arg, c) : -EOPNOTSUPP;
 }

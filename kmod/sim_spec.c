@@ -18,7 +18,7 @@
 #define LATENCY_MAX	(10ull * NSEC_PER_SEC)
 
 static char *memory = "64M", *link = "0", *latency = "0", *coherent = "no", *devices = "1", *faults = "yes";
-static char *name = "sim";
+static char *name = "sim", *optional = "no";
 module_param(memory, charp, 0444);
 MODULE_PARM_DESC(memory, "memory of each device, in whole pages of 4 KiB (64M)");
 module_param(link, charp, 0444);
@@ -31,6 +31,8 @@ module_param(devices, charp, 0444);
 MODULE_PARM_DESC(devices, "number of devices, 1 to 8 (1)");
 module_param(faults, charp, 0444);
 MODULE_PARM_DESC(faults, "whether a device resolves its own faults, yes or no (yes)");
+module_param(optional, charp, 0444);
+MODULE_PARM_DESC(optional, "whether a device has every optional operation, yes or no (no)");
 module_param(name, charp, 0444);
 MODULE_PARM_DESC(name, "name, to which the number of the device is added (sim)");
 
@@ -112,10 +114,20 @@ static int read_devices(struct sim_spec *spec, const char *text)
 	return spec->devices > SIM_DEVICES_MAX ? -EINVAL : 0;
 }
 
+static int read_yes(bool *yes, const char *text)
+{
+	*yes = !strcmp(text, "yes");
+	return *yes || !strcmp(text, "no") ? 0 : -EINVAL;
+}
+
 static int read_faults(struct sim_spec *spec, const char *text)
 {
-	spec->faults = !strcmp(text, "yes");
-	return spec->faults || !strcmp(text, "no") ? 0 : -EINVAL;
+	return read_yes(&spec->faults, text);
+}
+
+static int read_optional(struct sim_spec *spec, const char *text)
+{
+	return read_yes(&spec->optional, text);
 }
 
 static int read_name(struct sim_spec *spec, const char *text)
@@ -136,6 +148,7 @@ static const struct option {
 	{ "coherent", &coherent, read_coherent, "a physical address on 2 MiB, as in 0x30000000, or no" },
 	{ "devices", &devices, read_devices, "a number from 1 to 8" },
 	{ "faults", &faults, read_faults, "yes or no" },
+	{ "optional", &optional, read_optional, "yes or no" },
 	{ "name", &name, read_name, "a name of at most 30 letters" },
 };
 

@@ -14,6 +14,7 @@ struct sim_spec {
 	u64 coherent;		/* physical address where it begins; 0: private memory */
 	u64 devices;
 	bool faults;
+	bool optional;
 	const char *name;
 };
 

@@ -105,6 +105,21 @@ struct dmo_dev_ops {
 	void (*tlb_invalidate)(void *pt, u64 va, u64 pages);
 	/* The same for several ranges in one round trip. Optional. */
 	void (*tlb_invalidate_ranges)(void *pt, const struct dmo_va_range *ranges, u32 count);
+	/*
+	 * In one round trip, for devices across a slow link; optional. map: pt_enter of several runs, all
+	 * of them or none. unmap: pt_release of a range, then tlb_invalidate.
+	 */
+	int (*map)(void *pt, const struct dmo_pte_run *runs, u32 count);
+	void (*unmap)(void *pt, u64 va, u32 pages, unsigned long *dirty);
+	/*
+	 * Both or neither, for devices that insist on a say in their addresses. va_alloc reserves length
+	 * bytes before they are mapped: at *va (fixed), or where it likes, aligned to align, and tells in
+	 * *va. -EEXIST, -ENOSPC, -ENOMEM: the mapping is refused with it. va_free gives them back, a part
+	 * at a time where a part is unmapped, after the translations are gone. Both come one at a time for
+	 * a page table.
+	 */
+	int (*va_alloc)(void *pt, u64 *va, u64 length, u64 align, bool fixed);
+	void (*va_free)(void *pt, u64 va, u64 length);
 
 	/*
 	 * Queues checked commands of a page table; they run in order, and each gives one dmo_dev_complete.
@@ -119,8 +134,19 @@ struct dmo_dev_ops {
 	 */
 	struct dma_fence *(*copy)(void *priv, const struct dmo_copy_job *jobs, u32 count);
 
-	/* Frames are about to be used for the first time since they were free. Optional. */
+	/*
+	 * Frames are about to be used for the first time since they were free; nobody sees them before it
+	 * returns 0. After an error, which the access ends with, they are free again. Optional.
+	 */
 	int (*page_prepare)(void *priv, u32 frame, u32 pages);
+	/*
+	 * Both or neither, for devices that manage their own memory: frames below the size that was
+	 * registered. page_alloc: 1 << order consecutive ones; -ENOMEM: not so many, fewer or an eviction
+	 * will be tried. page_free: they come back in powers of two, the halves of what was given perhaps
+	 * apart. Called one at a time; they call nothing of dmo.ko.
+	 */
+	int (*page_alloc)(void *priv, u32 order, u32 *frame);
+	void (*page_free)(void *priv, u32 frame, u32 order);
 };
 
 /*

@@ -9,6 +9,26 @@
  */
 #include "core/object.h"
 
+static int frames_get(struct dmo_device *d, unsigned order, u32 *frame)
+{
+	return d->frames ? d->frames->alloc(d->frames_ctx, order, frame) : dmo_phys_alloc(&d->phys, order, frame);
+}
+
+static void frames_put(struct dmo_device *d, u32 frame, unsigned order)
+{
+	if (d->frames)
+		d->frames->free(d->frames_ctx, frame, order);
+	else
+		dmo_phys_free(&d->phys, frame, order);
+}
+
+/* Frees the halves of a chunk apart from now on. */
+static void frames_split(struct dmo_device *d, u32 frame, unsigned order)
+{
+	if (!d->frames)
+		dmo_phys_split(&d->phys, frame, order, order - 1);
+}
+
 struct dmo_copy *dmo_block_copy(const struct dmo_block *b, const struct dmo_device *d)
 {
 	struct dmo_copy *c = b->copies;
@@ -56,7 +76,7 @@ void dmo_copy_free(struct dmo_copy *c)
 	c->block->object->copies--;
 	dmo_list_remove(&c->lru);
 	for (unsigned i = 0; i < c->nr_chunks; i++)
-		dmo_phys_free(&c->dev->phys, c->chunks[i].frame, c->chunks[i].order);
+		frames_put(c->dev, c->chunks[i].frame, c->chunks[i].order);
 	c->dev->used -= c->frames;
 	if (c->chunks != &c->one)
 		dmo_free(mem, c->chunks, c->room * sizeof(*c->chunks));
@@ -121,7 +141,7 @@ static int add_chunk(struct dmo_copy *c, const struct dmo_mem *mem, unsigned pag
 
 	err = make_room(c, mem);
 	if (!err)
-		err = dmo_phys_alloc(&d->phys, order, &frame);
+		err = frames_get(d, order, &frame);
 	if (err)
 		return err;
 	memmove(c->chunks + i + 1, c->chunks + i, (c->nr_chunks - i) * sizeof(*c->chunks));
@@ -175,46 +195,91 @@ unsigned dmo_copy_missing(const struct dmo_copy *c, unsigned first, unsigned cou
 	return missing;
 }
 
+/* The largest order that there is memory for, as far as is known before it is asked for. */
+static unsigned order_possible(const struct dmo_device *d, unsigned order)
+{
+	int largest = d->frames ? (int)order : dmo_phys_largest(&d->phys);
+
+	return largest >= 0 && order > (unsigned)largest ? (unsigned)largest : order;
+}
+
 /* A chunk at page for up to count pages; in fragmented memory a smaller one than would fit. */
 static int cover(struct dmo_copy *c, const struct dmo_mem *mem, unsigned page, unsigned count, unsigned *got)
 {
-	unsigned order = order_at(page, count);
-	int largest = dmo_phys_largest(&c->dev->phys);
+	unsigned order = order_possible(c->dev, order_at(page, count));
+	int err;
 
-	if (largest >= 0 && order > (unsigned)largest)
-		order = largest;
+	while ((err = add_chunk(c, mem, page, order)) == -ENOMEM && order)
+		order--;
 	*got = 1u << order;
-	return add_chunk(c, mem, page, order);
+	return err;
 }
 
-int dmo_copy_reserve(struct dmo_copy *c, const struct dmo_mem *mem, unsigned first, unsigned count)
+/* Chunks for the pages, which lie in none. */
+static int cover_all(struct dmo_copy *c, const struct dmo_mem *mem, const u64 *pages)
 {
-	unsigned page = first, end = first + count, missing = dmo_copy_missing(c, first, count);
-	struct dmo_device *d = c->dev;
+	unsigned at = 0, first, n, got;
 
-	if (missing && (d->used + missing > d->limit || missing > dmo_phys_free_pages(&d->phys)))
-		return -ENOMEM;
-	while (page < end) {
-		unsigned gap = uncovered(c, page, end - page), got;
-		int err;
+	while ((n = dmo_bits_run(pages, at, DMO_BLOCK_PAGES, true, &first))) {
+		int err = cover(c, mem, first, n, &got);
 
-		if (!gap) {
-			page = chunk_end(c, page);
-			continue;
-		}
-		err = cover(c, mem, page, gap, &got);
 		if (err)
 			return err;
-		page += got;
+		at = first + got;
 	}
 	return 0;
 }
 
+void dmo_copy_holes(const struct dmo_copy *c, unsigned first, unsigned count, u64 *pages)
+{
+	unsigned page = first, end = first + count;
+
+	while (page < end) {
+		unsigned gap = uncovered(c, page, end - page);
+
+		if (gap)
+			dmo_bits_set(pages, page, gap);
+		page = gap ? page + gap : chunk_end(c, page);
+	}
+}
+
+int dmo_copy_reserve(struct dmo_copy *c, const struct dmo_mem *mem, unsigned first, unsigned count)
+{
+	u64 holes[DMO_BITS_WORDS] = { 0 };
+	struct dmo_device *d = c->dev;
+	unsigned missing;
+	int err;
+
+	dmo_copy_holes(c, first, count, holes);
+	missing = dmo_bits_count(holes);
+	if (missing && (d->used + missing > d->limit || (!d->frames && missing > dmo_phys_free_pages(&d->phys))))
+		return -ENOMEM;
+	err = cover_all(c, mem, holes);
+	if (err)
+		dmo_copy_unreserve(c, holes);
+	return err;
+}
+
 static void give_back(struct dmo_copy *c, u32 frame, unsigned order)
 {
-	dmo_phys_free(&c->dev->phys, frame, order);
+	frames_put(c->dev, frame, order);
 	c->dev->used -= 1u << order;
 	c->frames -= 1u << order;
+}
+
+void dmo_copy_unreserve(struct dmo_copy *c, const u64 *pages)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < c->nr_chunks; i++) {
+		struct dmo_chunk k = c->chunks[i];
+
+		if (dmo_bits_test(pages, k.page))
+			give_back(c, k.frame, k.order);
+		else
+			c->chunks[kept++] = k;
+	}
+	c->nr_chunks = kept;
 }
 
 /* Halves a chunk, which has a valid page, while one half has none. */
@@ -228,7 +293,7 @@ static void shrink(struct dmo_copy *c, struct dmo_chunk *k)
 
 		if (left && right)
 			return;
-		dmo_phys_split(&c->dev->phys, k->frame, k->order, k->order - 1);
+		frames_split(c->dev, k->frame, k->order);
 		k->order--;
 		give_back(c, left ? k->frame + half : k->frame, k->order);
 		if (right) {

@@ -55,12 +55,20 @@
 
 /* ---- devices ------------------------------------------------------------------------------------- */
 
+/* Frames of a device that manages its own memory; as dmo_phys_alloc and dmo_phys_free. Device's lock held. */
+struct dmo_frames_ops {
+	int (*alloc)(void *ctx, unsigned order, u32 *frame);
+	void (*free)(void *ctx, u32 frame, unsigned order);
+};
+
 struct dmo_device {
 	u32 number;
 	bool faults;		/* DMO_DEVICE_FAULTS */
 	bool dirty_bits;	/* DMO_DEVICE_DIRTY */
 	bool lost;
 	struct dmo_phys phys;
+	const struct dmo_frames_ops *frames;	/* NULL: phys does */
+	void *frames_ctx;
 	u64 used;		/* frames in chunks of copies */
 	u64 peak;
 	u64 limit, high, low;	/* frames: never above limit; eviction runs from above high down to low */
@@ -113,10 +121,19 @@ unsigned dmo_copy_missing(const struct dmo_copy *c, unsigned first, unsigned cou
 /*
  * Gives a copy chunks for every page of [first, first + count), in the largest pieces that fit. Device's lock held.
  * 0; -ENOMEM: memory (or the limit) does not suffice, and nothing was taken (two that each held half of what
- * they need would wait for each other): ask again after eviction; -EAGAIN: the core's own memory was short, what was
- * got stays until a trim.
+ * they need would wait for each other): ask again after eviction; -EAGAIN: the core's own memory was short. What was
+ * got before an error is given back.
  */
 int dmo_copy_reserve(struct dmo_copy *c, const struct dmo_mem *mem, unsigned first, unsigned count);
+
+/* Adds the pages of [first, first + count) that lie in no chunk. */
+void dmo_copy_holes(const struct dmo_copy *c, unsigned first, unsigned count, u64 *pages);
+
+/*
+ * Takes back a reservation: the chunks that hold pages, which were all holes before it and none of which is valid.
+ * Never fails. Device's lock held.
+ */
+void dmo_copy_unreserve(struct dmo_copy *c, const u64 *pages);
 
 /*
  * Gives back chunks, and halves of chunks, in which no page is valid, but never those of a pinned copy. Never fails.

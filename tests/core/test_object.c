@@ -398,7 +398,7 @@ START_TEST(fragmented_memory_is_used_to_the_last_frame)
 }
 END_TEST
 
-START_TEST(each_failed_allocation_of_a_reservation_can_be_trimmed_away)
+START_TEST(each_failed_allocation_of_a_reservation_leaves_nothing_reserved)
 {
 	static u32 taken[FRAMES];
 	struct dmo_copy *c = copy_on(&dev);
@@ -415,10 +415,104 @@ START_TEST(each_failed_allocation_of_a_reservation_can_be_trimmed_away)
 		}
 		ck_assert_int_eq(err, -EAGAIN);
 		ck_assert_ptr_null(dmo_block_check(block));
-		dmo_copy_free(c);
+		ck_assert_uint_eq(dmo_copy_missing(c, 0, DMO_BLOCK_PAGES), DMO_BLOCK_PAGES);
 		ck_assert_uint_eq(dev.used, 0);
+		dmo_copy_free(c);
 		c = copy_on(&dev);
 	}
+}
+END_TEST
+
+/* What was there before it stays, pinned or not. */
+START_TEST(a_reservation_that_is_taken_back_leaves_what_was_there)
+{
+	struct dmo_copy *c = copy_on(&dev);
+	u64 holes[DMO_BITS_WORDS] = { 0 };
+	u32 before, after;
+
+	reserve(c, 64, 64);
+	valid(c, 64, 64);
+	c->pins++;
+	dmo_copy_run(c, 64, 1, &before);
+	dmo_copy_holes(c, 0, 256, holes);
+	ck_assert_uint_eq(dmo_bits_count(holes), 192);
+	ck_assert(!dmo_bits_any_in(holes, 64, 64));
+	reserve(c, 0, 256);
+	dmo_copy_unreserve(c, holes);
+	ck_assert_uint_eq(dev.used, 64);
+	ck_assert_uint_eq(dmo_copy_missing(c, 0, 256), 192);
+	ck_assert_uint_eq(dmo_copy_run(c, 64, 64, &after), 64);
+	ck_assert_uint_eq(after, before);
+	c->pins--;
+	check_memory();
+}
+END_TEST
+
+/* ---- a device that manages its own memory -------------------------------------------------------- */
+
+static u32 own_next, own_left;
+static u64 own_given;
+
+/* Gives frames upwards, no more than own_left and no chunk above order 3. */
+static int own_alloc(void *ctx, unsigned order, u32 *frame)
+{
+	if (order > 3 || own_left < 1u << order)
+		return -ENOMEM;
+	*frame = own_next;
+	own_next += 1u << order;
+	own_left -= 1u << order;
+	own_given += 1u << order;
+	return 0;
+}
+
+static void own_free(void *ctx, u32 frame, unsigned order)
+{
+	ck_assert_uint_le(frame + (1u << order), own_next);
+	own_given -= 1u << order;
+}
+
+static void manage_own(u32 left)
+{
+	static const struct dmo_frames_ops ops = { own_alloc, own_free };
+
+	dev.frames = &ops;
+	own_next = own_given = 0;
+	own_left = left;
+}
+
+START_TEST(a_device_with_memory_of_its_own_gives_what_chunks_it_has)
+{
+	struct dmo_copy *c = copy_on(&dev);
+	u32 frame;
+
+	manage_own(1000);
+	reserve(c, 0, DMO_BLOCK_PAGES);
+	ck_assert_uint_eq(c->nr_chunks, DMO_BLOCK_PAGES / 8);
+	ck_assert_uint_eq(own_given, DMO_BLOCK_PAGES);
+	ck_assert_uint_eq(dmo_phys_free_pages(&dev.phys), FRAMES);
+	ck_assert_uint_eq(dmo_copy_run(c, 0, DMO_BLOCK_PAGES, &frame), DMO_BLOCK_PAGES);
+	valid(c, 5, 1);
+	dmo_copy_trim(c);
+	ck_assert_uint_eq(own_given, 1);
+	dmo_block_drop(block, 0, DMO_BLOCK_PAGES);
+	dmo_copy_trim(c);
+	ck_assert_uint_eq(own_given, 0);
+}
+END_TEST
+
+START_TEST(a_device_that_runs_out_of_its_own_memory_gets_all_of_it_back)
+{
+	struct dmo_copy *c = copy_on(&dev);
+
+	manage_own(100);
+	ck_assert_int_eq(dmo_copy_reserve(c, &tm.mem, 0, 128), -ENOMEM);
+	ck_assert_uint_eq(own_given, 0);
+	ck_assert_uint_eq(dev.used, 0);
+	manage_own(100);
+	ck_assert_int_eq(dmo_copy_reserve(c, &tm.mem, 0, 100), 0);
+	dev.limit = 100;
+	ck_assert_int_eq(dmo_copy_reserve(c, &tm.mem, 0, 101), -ENOMEM);
+	ck_assert_uint_eq(own_given, 100);
 }
 END_TEST
 
@@ -594,7 +688,10 @@ static TCase *chunks(void)
 	tcase_add_test(t, only_what_is_missing_is_reserved);
 	tcase_add_test(t, a_reservation_past_the_limit_takes_nothing);
 	tcase_add_test(t, fragmented_memory_is_used_to_the_last_frame);
-	tcase_add_test(t, each_failed_allocation_of_a_reservation_can_be_trimmed_away);
+	tcase_add_test(t, each_failed_allocation_of_a_reservation_leaves_nothing_reserved);
+	tcase_add_test(t, a_reservation_that_is_taken_back_leaves_what_was_there);
+	tcase_add_test(t, a_device_with_memory_of_its_own_gives_what_chunks_it_has);
+	tcase_add_test(t, a_device_that_runs_out_of_its_own_memory_gets_all_of_it_back);
 	tcase_add_test(t, trimming_gives_back_halves_without_a_valid_page);
 	tcase_add_test(t, trimming_leaves_a_pinned_copy_its_memory);
 	tcase_add_loop_test(t, random_reservations_and_trims_lose_no_frame, 0, 3);
