@@ -8,7 +8,8 @@
  */
 #include "internal.h"
 
-#include <linux/ctype.h>
+#include "core/text.h"
+
 #include <linux/device.h>
 #include <linux/module.h>
 
@@ -30,25 +31,31 @@ static ssize_t show_limit(struct dmo_dev *dev, u64 frames, char *buf)
 
 static int parse_limit(struct dmo_dev *dev, const char *buf, u64 *frames)
 {
-	unsigned long long bytes;
-	char *end;
+	char text[32];
+	u64 bytes;
 
-	if (sysfs_streq(buf, "max")) {
+	if (strscpy(text, buf, sizeof(text)) < 0)
+		return -EINVAL;
+	if (!strcmp(strim(text), "max")) {
 		*frames = dev->frames;
 		return 0;
 	}
-	if (!isdigit(*buf))
-		return -EINVAL;
-	bytes = memparse(buf, &end);
-	if (*end == '\n')
-		end++;
-	if (*end)
+	if (dmo_text_size(strim(text), &bytes))
 		return -EINVAL;
 	*frames = min(bytes >> DMO_PAGE_SHIFT, dev->frames);
 	return 0;
 }
 
-static ssize_t store_limit(struct dmo_dev *dev, u64 *limit, const char *buf, size_t count)
+/* A lower max evicts at once; -EBUSY: what is pinned stays above it. */
+static int keep_limit(struct dmo_dev *dev)
+{
+	int err = kdm_make_room(dev, 0);
+
+	return err == -ENOSPC ? -EBUSY : err;
+}
+
+static ssize_t store_limit(struct dmo_dev *dev, void (*set)(struct dmo_device *d, u64 frames),
+			   const char *buf, size_t count)
 {
 	u64 frames;
 	int err = parse_limit(dev, buf, &frames);
@@ -56,14 +63,11 @@ static ssize_t store_limit(struct dmo_dev *dev, u64 *limit, const char *buf, siz
 	if (err)
 		return err;
 	mutex_lock(&dev->lock);
-	*limit = frames;
-	if (limit == &dev->core.limit)
-		dmo_policy_watermarks(&dev->core);
+	set(&dev->core, frames);
 	mutex_unlock(&dev->lock);
 	kdm_evictor_wake(dev);
-	if (limit == &dev->core.limit)
-		err = kdm_make_room(dev, 0);
-	return err && err != -EBUSY ? err : count;
+	err = keep_limit(dev);
+	return err ? err : count;
 }
 
 #define LIMIT(name, field) \
@@ -73,7 +77,7 @@ static ssize_t name##_show(struct device *d, struct device_attribute *a, char *b
 } \
 static ssize_t name##_store(struct device *d, struct device_attribute *a, const char *buf, size_t count) \
 { \
-	return store_limit(to_dev(d), &to_dev(d)->core.field, buf, count); \
+	return store_limit(to_dev(d), dmo_policy_set_##name, buf, count); \
 } \
 static DEVICE_ATTR_RW(name)
 

@@ -112,6 +112,24 @@ void dmo_policy_watermarks(struct dmo_device *d)
 	d->low = d->limit - 2 * spare;
 }
 
+void dmo_policy_set_max(struct dmo_device *d, u64 frames)
+{
+	d->limit = frames;
+	dmo_policy_watermarks(d);
+}
+
+void dmo_policy_set_high(struct dmo_device *d, u64 frames)
+{
+	d->high = frames < d->limit ? frames : d->limit;
+	if (d->low > d->high)
+		d->low = d->high;
+}
+
+void dmo_policy_set_low(struct dmo_device *d, u64 frames)
+{
+	d->low = frames < d->high ? frames : d->high;
+}
+
 bool dmo_policy_above_high(const struct dmo_device *d)
 {
 	return d->used > d->high;

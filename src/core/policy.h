@@ -46,6 +46,10 @@ bool dmo_policy_in_place(const struct dmo_attr *attr, const struct dmo_device *d
 
 /* Default watermarks for a limit of frames: eviction in the background runs from above high down to low. */
 void dmo_policy_watermarks(struct dmo_device *d);
+/* New limits, in frames: max brings default watermarks; high is cut to max, low to high. */
+void dmo_policy_set_max(struct dmo_device *d, u64 frames);
+void dmo_policy_set_high(struct dmo_device *d, u64 frames);
+void dmo_policy_set_low(struct dmo_device *d, u64 frames);
 /* True when the background should evict; and when it may stop. */
 bool dmo_policy_above_high(const struct dmo_device *d);
 bool dmo_policy_above_low(const struct dmo_device *d);

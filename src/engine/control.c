@@ -8,6 +8,8 @@
  */
 #include "engine/internal.h"
 
+#include "core/text.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -159,22 +161,18 @@ int eng_device_set_limit(struct eng_device *dev, const char *file, const char *t
 	u64 frames = dev->info.frames, value;
 
 	if (strcmp(text, "max")) {
-		if (eng_parse_size(text, &value))
+		if (dmo_text_size(text, &value))
 			return -EINVAL;
 		if (value >> DMO_PAGE_SHIFT < frames)
 			frames = value >> DMO_PAGE_SHIFT;
 	}
 	pthread_mutex_lock(&dev->lock);
-	if (!strcmp(file, "memory.max")) {
-		dev->core.limit = frames;
-		dmo_policy_watermarks(&dev->core);
-	} else if (!strcmp(file, "memory.high")) {
-		dev->core.high = frames < dev->core.limit ? frames : dev->core.limit;
-		if (dev->core.low > dev->core.high)
-			dev->core.low = dev->core.high;
-	} else {
-		dev->core.low = frames < dev->core.high ? frames : dev->core.high;
-	}
+	if (!strcmp(file, "memory.max"))
+		dmo_policy_set_max(&dev->core, frames);
+	else if (!strcmp(file, "memory.high"))
+		dmo_policy_set_high(&dev->core, frames);
+	else
+		dmo_policy_set_low(&dev->core, frames);
 	if (dmo_policy_above_high(&dev->core))
 		eng_evictor_wake(dev);
 	pthread_mutex_unlock(&dev->lock);

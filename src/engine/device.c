@@ -45,34 +45,6 @@ static struct eng_device *find_name(struct engine *eng, const char *name)
 	return NULL;
 }
 
-int eng_parse_size(const char *text, u64 *bytes)
-{
-	static const char units[] = "KMGTPE";
-	unsigned long long v;
-	const char *unit;
-	char *end;
-
-	if (!isdigit((unsigned char)*text))
-		return -EINVAL;
-	errno = 0;
-	v = strtoull(text, &end, 10);
-	if (errno)
-		return -EINVAL;
-	unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
-	if (unit) {
-		unsigned shift = 10 * (unit - units + 1);
-
-		if (v > ~0ull >> shift)
-			return -EINVAL;
-		v <<= shift;
-		end++;
-	}
-	if (*end)
-		return -EINVAL;
-	*bytes = v;
-	return 0;
-}
-
 /* ---- the engine's own options ------------------------------------------------------------------------------ */
 
 struct limits {

@@ -118,8 +118,6 @@ struct eng_device {
 
 void eng_device_free(struct eng_device *dev);
 void eng_device_describe(struct eng_device *dev, struct dmo_device_info *info);
-/* "16M": a number with K, M, G, T, P or E; 0 or -EINVAL. */
-int eng_parse_size(const char *text, u64 *bytes);
 /* memory.max, .high or .low from "16M" or "max"; wakes the evictor, does not wait. 0 or -EINVAL. */
 int eng_device_set_limit(struct eng_device *dev, const char *file, const char *text);
 int eng_evictor_start(struct eng_device *dev);
