@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,11 +47,27 @@ static bool takes_object(struct fs_inode *inode)
 	return inode->object;
 }
 
+/* The module wants to read what it takes, so the store's file is open for both; an object only for writing is opened again. */
+static int make_object(const struct fs_file *file)
+{
+	int mode = file->flags & O_ACCMODE, fd = fs_kernel_object(file->inode->fs, file->fd, mode == O_RDONLY), again;
+	char path[32];
+
+	if (fd < 0 || mode != O_WRONLY)
+		return fd;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, O_WRONLY | O_CLOEXEC);
+	if (again < 0)
+		again = -errno;
+	close(fd);
+	return again;
+}
+
 /* Makes fd the module's object over the store's file. Lock held. */
 static int use_object(struct fs_file *file)
 {
 	static atomic_bool told;
-	int fd = fs_kernel_object(file->inode->fs, file->fd, (file->flags & O_ACCMODE) == O_RDONLY);
+	int fd = make_object(file);
 
 	if (fd < 0 && file->inode->files) {
 		if (file->own_fd)

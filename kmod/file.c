@@ -3,7 +3,8 @@
  * file.c - open files of an object
  *
  * What each needs of its own hangs off private_data; everything else hangs off the inode, because FUSE
- * passthrough opens the inode again by i_fop->open.
+ * passthrough opens the inode again by i_fop->open. The inode may outlive its object: an O_PATH descriptor
+ * keeps it, and then finds ESTALE.
  */
 #include "internal.h"
 
@@ -12,27 +13,54 @@
 #include <linux/seq_file.h>
 #include <linux/splice.h>
 
-static int object_open(struct inode *inode, struct file *file)
+/* The object with a use, NULL where it has ended. */
+static struct kdm_obj *get_obj(struct inode *inode)
+{
+	struct kdm_obj *obj;
+
+	rcu_read_lock();
+	obj = READ_ONCE(inode->i_private);
+	if (obj && !atomic_inc_not_zero(&obj->users))
+		obj = NULL;
+	rcu_read_unlock();
+	return obj;
+}
+
+static struct kdm_file *new_file(struct kdm_obj *obj, const struct file *file)
 {
 	struct kdm_file *f = kzalloc(sizeof(*f), GFP_KERNEL);
 
 	if (!f)
-		return -ENOMEM;
-	f->obj = kdm_inode_obj(inode);
+		return NULL;
+	f->obj = obj;
 	f->reads = file->f_mode & FMODE_READ;
 	f->writes = file->f_mode & FMODE_WRITE;
-	if (f->writes && !f->obj->rw) {
-		kfree(f);
-		return -EROFS;
-	}
 	refcount_set(&f->refs, 1);
 	mutex_init(&f->lock);
 	INIT_LIST_HEAD(&f->pins);
 	INIT_LIST_HEAD(&f->moves);
 	init_waitqueue_head(&f->wait);
 	f->client = kdm_client_new();
-	f->wb_seen = errseq_sample(&f->obj->wb_err);
-	kdm_obj_get(f->obj);
+	f->wb_seen = errseq_sample(&obj->wb_err);
+	return f;
+}
+
+static int object_open(struct inode *inode, struct file *file)
+{
+	struct kdm_obj *obj = get_obj(inode);
+	struct kdm_file *f;
+
+	if (!obj)
+		return -ESTALE;
+	if (file->f_mode & FMODE_WRITE && !obj->rw) {
+		kdm_obj_put(obj);
+		return -EROFS;
+	}
+	f = new_file(obj, file);
+	if (!f) {
+		kdm_obj_put(obj);
+		return -ENOMEM;
+	}
 	file->private_data = f;
 	file->f_mode |= FMODE_CAN_ODIRECT | FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE;
 	return 0;
@@ -75,10 +103,11 @@ static __poll_t object_poll(struct file *file, poll_table *wait)
 static long object_fallocate(struct file *file, int mode, loff_t offset, loff_t len)
 {
 	struct inode *inode = file_inode(file);
+	struct kdm_file *f = file->private_data;
 	long err;
 
 	inode_lock(inode);
-	err = kdm_fallocate(kdm_inode_obj(inode), mode, offset, len);
+	err = kdm_fallocate(f->obj, mode, offset, len);
 	inode_unlock(inode);
 	return err;
 }
@@ -109,9 +138,13 @@ static int object_getattr(struct mnt_idmap *idmap, const struct path *path, stru
 			  unsigned int flags)
 {
 	struct inode *inode = d_inode(path->dentry);
-	struct kdm_obj *obj = kdm_inode_obj(inode);
-	int err = vfs_getattr_nosec(&obj->ro->f_path, stat, mask, flags & AT_STATX_SYNC_TYPE);
+	struct kdm_obj *obj = get_obj(inode);
+	int err;
 
+	if (!obj)
+		return -ESTALE;
+	err = vfs_getattr_nosec(&obj->ro->f_path, stat, mask, flags & AT_STATX_SYNC_TYPE);
+	kdm_obj_put(obj);
 	if (err)
 		return err;
 	stat->ino = inode->i_ino;
@@ -120,16 +153,57 @@ static int object_getattr(struct mnt_idmap *idmap, const struct path *path, stru
 	return 0;
 }
 
+/* Owner, mode and times are the backing file's; its filesystem says who may change them. */
+static int change_backing(struct kdm_obj *obj, const struct iattr *attr)
+{
+	const struct path *path = &obj->ro->f_path;
+	struct inode *backing = d_inode(path->dentry);
+	struct iattr change = *attr;
+	int err = mnt_want_write(path->mnt);
+
+	if (err)
+		return err;
+	change.ia_valid &= ~(ATTR_SIZE | ATTR_OPEN | ATTR_FILE);
+	inode_lock(backing);
+	err = notify_change(file_mnt_idmap(obj->ro), path->dentry, &change, NULL);
+	inode_unlock(backing);
+	mnt_drop_write(path->mnt);
+	return err;
+}
+
 static int object_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *attr)
 {
-	struct kdm_obj *obj = kdm_inode_obj(d_inode(dentry));
+	struct kdm_obj *obj = get_obj(d_inode(dentry));
+	int err;
 
-	if (!(attr->ia_valid & ATTR_SIZE))
-		return attr->ia_valid & (ATTR_MODE | ATTR_UID | ATTR_GID) ? -EPERM : 0;
-	return kdm_truncate(obj, attr->ia_size);
+	if (!obj)
+		return -ESTALE;
+	if (attr->ia_valid & ATTR_SIZE)
+		err = kdm_truncate(obj, attr->ia_size);
+	else
+		err = change_backing(obj, attr);
+	kdm_obj_put(obj);
+	return err;
+}
+
+/* Who opens an object again (/proc/PID/fd) needs the rights that the backing file asks for. */
+static int object_permission(struct mnt_idmap *idmap, struct inode *inode, int mask)
+{
+	struct kdm_obj *obj;
+	int err;
+
+	if (mask & MAY_NOT_BLOCK)
+		return -ECHILD;
+	obj = get_obj(inode);
+	if (!obj)
+		return -ESTALE;
+	err = inode_permission(file_mnt_idmap(obj->ro), obj->backing_inode, mask);
+	kdm_obj_put(obj);
+	return err;
 }
 
 const struct inode_operations kdm_object_iops = {
+	.permission = object_permission,
 	.getattr = object_getattr,
 	.setattr = object_setattr,
 };

@@ -77,7 +77,7 @@ struct dmo_dev {
 	u32 memory_type;
 	u64 frames;
 	bool online;			/* its node is there */
-	bool gone;			/* dmo_dev_destroy began; written under dev->lock */
+	bool gone;			/* lost, or dmo_dev_destroy began; written under dev->lock */
 	struct mutex lock;		/* memory, list and contexts */
 	wait_queue_head_t wait;		/* memory was freed; the evictor has something to do */
 	struct dmo_device core;
@@ -171,11 +171,6 @@ extern const struct inode_operations kdm_object_iops;
 static inline struct kdm_obj *kdm_obj_of(struct dmo_object *core)
 {
 	return container_of(core, struct kdm_obj, core);
-}
-
-static inline struct kdm_obj *kdm_inode_obj(struct inode *inode)
-{
-	return inode->i_private;
 }
 
 /* The kdm_file of an open object, NULL where file is none. */

@@ -148,7 +148,7 @@ static void destroy(struct kdm_obj *obj)
 	if (obj->rw)
 		fput(obj->rw);
 	fput(obj->ro);
-	obj->inode->i_private = NULL;
+	WRITE_ONCE(obj->inode->i_private, NULL);
 	iput(obj->inode);
 	mem_cgroup_put(obj->memcg);
 	call_rcu(&obj->rcu, free_obj);

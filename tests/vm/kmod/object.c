@@ -268,6 +268,57 @@ static void an_ext4_file_is_an_object(void)
 	eq(at[PAGE], 0);
 }
 
+static int open_by_number(int fd, int flags)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, flags);
+}
+
+static void owner_and_mode_are_the_backing_file_s(void)
+{
+	int back = memfd(PAGE), fd = object_over(back);
+	struct stat st;
+
+	sys(fchmod(fd, 0640));
+	sys(fchown(fd, 12345, 777));
+	sys(fstat(back, &st));
+	eq(st.st_mode & 07777, 0640);
+	eq(st.st_uid, 12345);
+	sys(fchmod(back, 0604));
+	sys(fstat(fd, &st));
+	eq(st.st_mode & 07777, 0604);
+	eq(st.st_gid, 777);
+}
+
+static void opening_an_object_again_takes_the_backing_file_s_rights(void)
+{
+	int back = memfd(PAGE), fd = object_over(back), again;
+
+	again = open_by_number(fd, O_WRONLY | O_DIRECT);
+	sys(again);
+	fails(read(again, &(char){ 0 }, 1), EBADF);
+	sys(fchmod(back, 0604));
+	sys(setresgid(12345, 12345, 12345));
+	sys(setresuid(12345, 12345, 12345));
+	fails(open_by_number(fd, O_RDWR), EACCES);
+	sys(open_by_number(fd, O_RDONLY));
+	fails(fchmod(fd, 0666), EPERM);
+}
+
+/* O_PATH keeps the inode, not the object. */
+static void an_object_s_path_outlives_it(void)
+{
+	int fd = fresh(PAGE), path = open_by_number(fd, O_PATH);
+	struct stat st;
+
+	sys(path);
+	close(fd);
+	fails(open_by_number(path, O_RDWR), ESTALE);
+	fails(fstat(path, &st), ESTALE);
+}
+
 static void thousands_of_objects_come_and_go(void)
 {
 	for (int i = 0; i < 3000; i++) {
@@ -291,7 +342,8 @@ int main(void)
 		T(close_on_exec_is_asked_for), T(what_can_t_be_an_object_is_refused),
 		T(requests_of_another_side_are_refused), T(an_object_goes_through_a_socket),
 		T(a_private_mapping_keeps_its_copy), T(an_ext4_file_is_an_object),
-		T(thousands_of_objects_come_and_go),
+		T(owner_and_mode_are_the_backing_file_s), T(opening_an_object_again_takes_the_backing_file_s_rights),
+		T(an_object_s_path_outlives_it), T(thousands_of_objects_come_and_go),
 	};
 
 	return RUN(tests);
