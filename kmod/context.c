@@ -4,7 +4,8 @@
  *
  * write(2) hands commands to the driver (or, for a device that takes no faults, to command.c); read(2) takes
  * completions. The context belongs to its open file and to no process. When its device goes it stays
- * open and answers ENODEV; what ran in it completes ECANCELED.
+ * open and answers ENODEV; what ran in it completes ECANCELED. That of a lost
+ * device takes commands, which complete with EIO.
  *
  * Locks: as->lock the address space and pt, as->out_lock the completions.
  */
@@ -52,7 +53,7 @@ int kdm_as_open(struct inode *inode, struct file *file)
 
 	if (!dev->info.va_end)
 		return -EOPNOTSUPP;
-	if (!try_module_get(dev->ops->owner))
+	if (READ_ONCE(dev->gone) || !try_module_get(dev->ops->owner))
 		return -ENODEV;
 	as = new_as(dev);
 	err = as ? dev->ops->pt_create(dev->priv, as, &as->pt) : -ENOMEM;

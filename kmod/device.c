@@ -337,7 +337,17 @@ static void bring_home(struct kdm_obj *obj, void *arg)
 	kdm_evict_all(obj, dev);
 }
 
-/* A page that can't be written back is lost, and said to be (invariant 9). */
+static void bury_copy(struct kdm_obj *obj, struct dmo_block *b, struct dmo_copy *c)
+{
+	kdm_release_pages(b, dmo_block_bits(b, DMO_MAPPED));
+	if (dmo_bits_any(dmo_copy_bits(c, DMO_DIRTY)))
+		errseq_set(&obj->wb_err, -EIO);
+	dmo_copy_lost(c);
+	c->pins = 0;
+	kdm_copy_freed(c);
+}
+
+/* What was newer on the device is lost, and said to be (invariant 9). */
 static void bury(struct kdm_obj *obj, void *arg)
 {
 	struct dmo_dev *dev = arg;
@@ -349,11 +359,9 @@ static void bury(struct kdm_obj *obj, void *arg)
 
 		if (!c || kdm_claim_moving(obj, i, &b))
 			continue;
-		kdm_release_pages(b, dmo_block_bits(b, DMO_MAPPED));
-		dmo_copy_lost(c);
-		c->pins = 0;
-		kdm_copy_freed(c);
-		errseq_set(&obj->wb_err, -EIO);
+		c = dmo_block_copy(b, &dev->core);
+		if (c)
+			bury_copy(obj, b, c);
 		kdm_unclaim(b);
 	}
 	mutex_unlock(&obj->lock);
@@ -384,6 +392,29 @@ static void drain(struct dmo_dev *dev)
 	}
 }
 
+/* No page comes to the device from here on. */
+static void close_gate(struct dmo_dev *dev)
+{
+	mutex_lock(&dev->lock);
+	WRITE_ONCE(dev->gone, true);
+	mutex_unlock(&dev->lock);
+	wake_up_all(&dev->wait);
+}
+
+void dmo_dev_lost(struct dmo_dev *dev)
+{
+	if (WARN_ON(!dev->frames || dev->page0))
+		return;
+	pr_err("dmo: %s is lost; pages that were newer on it read EIO\n", dev->name);
+	close_gate(dev);
+	while (!empty(dev)) {
+		kdm_visit_objects(bury, dev);
+		if (!empty(dev))
+			msleep(20);	/* a move that began before comes to its end */
+	}
+}
+EXPORT_SYMBOL_GPL(dmo_dev_lost);
+
 void dmo_dev_destroy(struct dmo_dev *dev)
 {
 	struct dmo_as *as;
@@ -394,10 +425,7 @@ void dmo_dev_destroy(struct dmo_dev *dev)
 		return;
 	}
 	kdm_node_remove(dev);
-	mutex_lock(&dev->lock);
-	WRITE_ONCE(dev->gone, true);
-	mutex_unlock(&dev->lock);
-	wake_up_all(&dev->wait);
+	close_gate(dev);
 	kdm_evictor_stop(dev);
 	drain(dev);
 	while ((as = kdm_as_first(dev))) {

@@ -258,6 +258,7 @@ static bool whole_pages(struct kdm_obj *obj, const struct part *p)
 	return !offset_in_page(p->start) && (!offset_in_page(p->end) || p->end >= obj->core.size);
 }
 
+/* What was lost is there again: its pages have been wholly overwritten. */
 static void forgive_lost(struct dmo_block *b, const struct part *p)
 {
 	u64 *lost = dmo_rows_row(&b->rows, DMO_LOST);
@@ -290,7 +291,6 @@ static int begin_write(struct kdm_obj *obj, const struct part *p, struct dmo_blo
 	}
 	kdm_release_pages(b, release);
 	choose_targets(b, p);
-	forgive_lost(b, p);
 	b->io++;
 	*out = b;
 	return 0;
@@ -385,6 +385,8 @@ static int write_part(struct kdm_obj *obj, const struct part *p, struct page **p
 	if (!err && p->end > i_size_read(obj->backing_inode))
 		err = kdm_extend(obj, p->end);
 	mutex_lock(&obj->lock);
+	if (!err)
+		forgive_lost(b, p);
 	kdm_obj_refresh(obj);
 	end_io(obj, b);
 	mutex_unlock(&obj->lock);

@@ -16,10 +16,10 @@ struct queued {
 
 static int run_command(struct sim_pt *pt, const struct dmo_command *cmd, struct dmo_completion *c)
 {
-	if (READ_ONCE(pt->dying))
-		return -ECANCELED;
 	if (READ_ONCE(pt->sim->lost))
 		return -EIO;
+	if (READ_ONCE(pt->dying))
+		return -ECANCELED;
 	return sim_op(pt, cmd, c);
 }
 

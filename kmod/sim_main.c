@@ -103,7 +103,7 @@ static int lose(struct sim_ram *ram)
 	WRITE_ONCE(ram->sim.lost, true);
 	flush_workqueue(ram->sim.copies);
 	memset(ram->sim.memory, 0, ram->size);
-	sim_stop(&ram->sim);
+	dmo_dev_lost(ram->sim.dev);
 	return 0;
 }
 

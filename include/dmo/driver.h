@@ -11,6 +11,7 @@
  *	dmo_dev_register_physmem	it has memory; contexts can be opened from here on (/dev/dmo/NAME)
  *	dmo_dev_fault		an access missed: resolves it, sleeping, and returns what to tell the command
  *	dmo_dev_complete	a command is over
+ *	dmo_dev_lost		the memory's content is gone
  *	dmo_dev_destroy		brings every page home and forgets the device
  *
  * Calls of the ops table may come from any task, several at once, and may sleep. Those on one page
@@ -158,6 +159,13 @@ struct dmo_dev *dmo_dev_create(const char *name, const struct dmo_dev_ops *ops, 
 			       struct device *parent, const struct dmo_dev_info *info);
 /* Its memory, once. 0; -EINVAL: not whole pages, or none; -EBUSY: it has some; errors of memremap_pages. */
 int dmo_dev_register_physmem(struct dmo_dev *dev, const struct dmo_physmem *mem);
+/*
+ * The device is dead, and what its private memory held can't be read any more: pages that were newer there
+ * read EIO until they are overwritten, punched or truncated away, leases end, no page comes again and no
+ * context can be opened. Ops are still called: copies may fail, commands complete with EIO. The device
+ * stays, with DMO_DEVICE_LOST, until dmo_dev_destroy. May be called again. Sleeps.
+ */
+void dmo_dev_lost(struct dmo_dev *dev);
 /*
  * Ends the device: open contexts answer ENODEV, every page goes home. Pages that are pinned by the CPU
  * (direct I/O under way) are waited for; leases are ended. No op is called after it returned.
