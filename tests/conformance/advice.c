@@ -391,8 +391,8 @@ START_TEST(advice_follows_the_file_when_it_is_renamed)
 	char from[512];
 
 	advised(fd, 0, DMO_ADV_RANDOM, ANY, 0);
-	snprintf(from, sizeof(from), "%s", conf_home.object_path("o"));
-	ck_ok(rename(from, conf_home.object_path("other")));
+	snprintf(from, sizeof(from), "%s", conf_home->object_path("o"));
+	ck_ok(rename(from, conf_home->object_path("other")));
 	ck_assert_uint_eq(obj_extent(obj_open("other", O_RDONLY), 0).attrs, DMO_ATTR_RANDOM);
 }
 END_TEST
@@ -439,7 +439,7 @@ static void hostile(void (*how)(char *, ssize_t, unsigned))
 		if (!is_stored(fd))
 			return;
 		stop_service();
-		ck_assert_uint_gt(damage(conf_home.store_path("o"), how, round), 0);
+		ck_assert_uint_gt(damage(conf_home->store_path("o"), how, round), 0);
 		go_on();
 		fd = obj_open("o", O_RDWR);
 		check_none(obj_extent(fd, 0));
@@ -447,7 +447,7 @@ static void hostile(void (*how)(char *, ssize_t, unsigned))
 		obj_write_pattern(fd, 0, 16 * PAGE, 1);
 		ck_ok(dmo_advise(fd, 0, 0, DMO_ADV_RANDOM, ANY, 0));
 		ck_assert_uint_eq(obj_extent(fd, 0).attrs, DMO_ATTR_RANDOM);
-		ck_ok(unlink(conf_home.object_path("o")));
+		ck_ok(unlink(conf_home->object_path("o")));
 		close(fd);
 	}
 }

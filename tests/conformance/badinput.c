@@ -261,7 +261,7 @@ START_TEST(map_refuses_bad_arguments)
 		SPOIL(struct dmo_map, ops[0].prot, 4, EINVAL),
 		SPOIL(struct dmo_map, ops[0].prot, ~0u, EINVAL),
 		SPOIL(struct dmo_map, ops[0].flags, DMO_MAP_REPLACE, EINVAL),
-		SPOIL(struct dmo_map, ops[0].flags, 4 | DMO_MAP_FIXED, EINVAL),
+		SPOIL(struct dmo_map, ops[0].flags, 8 | DMO_MAP_FIXED, EINVAL),
 	};
 	int ctx = ctx_open("npu0"), fd = object();
 	WITH_ROOM(struct dmo_map, ops, 1) good = { .head = { .count = 1 } };
@@ -274,6 +274,23 @@ START_TEST(map_refuses_bad_arguments)
 	TRY(ctx, DMO_IOC_MAP(1), &good, list);
 	ck_errno(ctx_fill(ctx, good.head.ops[0].va, 1, 1), EFAULT);
 	ck_ok(request(ctx, DMO_IOC_MAP(1), &good));
+}
+END_TEST
+
+/* Through a mount a descriptor would be a number of another process's. */
+START_TEST(a_descriptor_instead_of_a_key_is_for_the_kernel_alone)
+{
+	int ctx = ctx_open("npu0"), fd = object();
+	struct dmo_map_op op = { .length = PAGE, .key = fd, .prot = READ_WRITE, .flags = DMO_MAP_FD };
+
+	if (obj_info(fd).home != DMO_HOME_KERNEL) {
+		ck_errno(ctx_map_op(ctx, &op), EINVAL);
+		return;
+	}
+	op.key = ctx;
+	ck_errno(ctx_map_op(ctx, &op), EINVAL);
+	op.key = 100000;
+	ck_errno(ctx_map_op(ctx, &op), EBADF);
 }
 END_TEST
 
@@ -421,7 +438,7 @@ START_TEST(requests_on_other_files_are_refused)
 {
 	struct dmo_info info;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int dir = conf_home.open_object(".", O_RDONLY | O_DIRECTORY, 0);
+	int dir = conf_home->open_object(".", O_RDONLY | O_DIRECTORY, 0);
 
 	ck_errno(dmo_info(null, &info), ENOTTY);
 	ck_errno(dmo_info(dir, &info), ENOTTY);
@@ -457,7 +474,7 @@ END_TEST
 
 START_TEST(a_context_opened_without_waiting_says_that_nothing_is_there)
 {
-	int ctx = conf_home.open_context("npu0", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	int ctx = conf_home->open_context("npu0", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	char bytes[sizeof(struct dmo_completion)];
 
 	ck_assert_int_ge(ctx, 0);
@@ -571,6 +588,7 @@ int main(void)
 	conf_test(&run, export_refuses_bad_arguments);
 	conf_case(&run, "context requests", one_device, 20);
 	conf_test(&run, map_refuses_bad_arguments);
+	conf_test(&run, a_descriptor_instead_of_a_key_is_for_the_kernel_alone);
 	conf_test(&run, unmap_refuses_bad_arguments);
 	conf_test(&run, mirror_refuses_bad_arguments);
 	conf_test(&run, fault_refuses_bad_arguments);

@@ -265,7 +265,7 @@ START_TEST(direct_io_sees_and_feeds_the_device)
 	uint64_t va = ctx_map(ctx, fd, 0, MiB, READ_WRITE);
 	char *buf = obj_mmap(-1, 0, MiB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
 
-	direct = conf_home.open_object("o", O_RDWR | O_DIRECT, 0);
+	direct = conf_home->open_object("o", O_RDWR | O_DIRECT, 0);
 	ck_assert_int_ge(direct, 0);
 	ck_ok(ctx_fill(ctx, va, MiB, 6));
 	ck_assert_int_eq(pread(direct, buf, MiB, 0), MiB);

@@ -10,7 +10,7 @@ static struct dmo_as *handles[CONTEXTS];	/* by descriptor */
 
 int ctx_open(const char *device)
 {
-	int fd = conf_home.open_context(device, O_RDWR | O_CLOEXEC);
+	int fd = conf_home->open_context(device, O_RDWR | O_CLOEXEC);
 
 	ck_assert_msg(fd >= 0, "context of %s: %s", device, strerror(-fd));
 	ck_assert_int_lt(fd, CONTEXTS);
@@ -128,35 +128,49 @@ int ctx_load(int ctx, uint64_t va, uint64_t *value)
 
 /* ---- checksums ----------------------------------------------------------------------------------- */
 
-static uint32_t crc_byte(const uint32_t table[256], uint32_t crc, unsigned char byte)
+static uint32_t crc_table[8][256];	/* [k]: what a byte does k bytes later */
+
+static uint32_t crc_byte(uint32_t crc, unsigned char byte)
 {
-	return crc << 8 ^ table[(crc >> 24 ^ byte) & 0xff];
+	return crc << 8 ^ crc_table[0][(crc >> 24 ^ byte) & 0xff];
 }
 
-static const uint32_t *crc_table(void)
+static void crc_fill(void)
 {
-	static uint32_t table[256];
-	unsigned i, bit;
+	unsigned i, bit, k;
 
-	for (i = 0; !table[255] && i < 256; i++) {
-		table[i] = i << 24;
+	for (i = 0; i < 256; i++) {
+		uint32_t crc = i << 24;
+
 		for (bit = 0; bit < 8; bit++)
-			table[i] = table[i] << 1 ^ (table[i] >> 31 ? 0x04c11db7 : 0);
+			crc = crc << 1 ^ (crc >> 31 ? 0x04c11db7 : 0);
+		crc_table[0][i] = crc;
 	}
-	return table;
+	for (k = 1; k < 8; k++)
+		for (i = 0; i < 256; i++)
+			crc_table[k][i] = crc_table[k - 1][i] << 8 ^ crc_table[0][crc_table[k - 1][i] >> 24];
+}
+
+static uint32_t crc_eight(uint32_t crc, const unsigned char *p)
+{
+	return crc_table[7][p[0] ^ crc >> 24] ^ crc_table[6][p[1] ^ (crc >> 16 & 0xff)] ^
+	       crc_table[5][p[2] ^ (crc >> 8 & 0xff)] ^ crc_table[4][p[3] ^ (crc & 0xff)] ^ crc_table[3][p[4]] ^
+	       crc_table[2][p[5]] ^ crc_table[1][p[6]] ^ crc_table[0][p[7]];
 }
 
 uint32_t posix_cksum(const void *buf, uint64_t length)
 {
-	const uint32_t *table = crc_table();
-	const unsigned char *p = buf;
+	const unsigned char *p = buf, *end = p + length;
 	uint32_t crc = 0;
-	uint64_t i;
 
-	for (i = 0; i < length; i++)
-		crc = crc_byte(table, crc, p[i]);
+	if (!crc_table[0][1])
+		crc_fill();
+	for (; end - p >= 8; p += 8)
+		crc = crc_eight(crc, p);
+	for (; p < end; p++)
+		crc = crc_byte(crc, *p);
 	for (; length; length >>= 8)
-		crc = crc_byte(table, crc, length & 0xff);
+		crc = crc_byte(crc, length & 0xff);
 	return ~crc;
 }
 

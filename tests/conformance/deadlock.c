@@ -193,7 +193,7 @@ END_TEST
 
 static void lists(void *arg)
 {
-	DIR *dir = opendir(conf_home.object_path("."));
+	DIR *dir = opendir(conf_home->object_path("."));
 	unsigned names = 0;
 
 	while (dir && readdir(dir))
@@ -368,7 +368,7 @@ START_TEST(an_object_under_an_endless_command_can_be_used)
 	ck_assert_uint_ne(page[0], 0);
 	memset(page, 0, sizeof(page));
 	obj_pwrite(fd, page, PAGE, 0);
-	ck_ok(unlink(conf_home.object_path("loop")));
+	ck_ok(unlink(conf_home->object_path("loop")));
 	ctx_close(ctx);
 }
 END_TEST

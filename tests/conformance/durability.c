@@ -109,7 +109,7 @@ START_TEST(a_crash_leaves_no_foreign_content)
 	ck_ok(ctx_fill(ctx, va, 32 * MiB, 1));
 	ck_ok(ctx_fill(ctx, va, 32 * MiB, 2));
 	crash();
-	store = open(conf_home.store_path("o"), O_RDONLY | O_CLOEXEC);
+	store = open(conf_home->store_path("o"), O_RDONLY | O_CLOEXEC);
 	for (at = 0; at < 32 * MiB; at += PAGE) {
 		obj_pread(store, page, PAGE, at);
 		ck_assert_msg(page[0] <= 2, "byte %#x at %llu", page[0], (unsigned long long)at);
@@ -187,7 +187,7 @@ static void promise_by_device(void *arg)
 
 static void check_promises(const struct promise *p)
 {
-	int fd = open(conf_home.store_path("o"), O_RDONLY | O_CLOEXEC);
+	int fd = open(conf_home->store_path("o"), O_RDONLY | O_CLOEXEC);
 	unsigned writer, i;
 	uint64_t n;
 

@@ -33,8 +33,8 @@ static void load_ballast(void)
 
 static void drop_ballast(void)
 {
-	ck_ok(truncate(conf_home.object_path("ballast"), 0));
-	ck_ok(unlink(conf_home.object_path("ballast")));
+	ck_ok(truncate(conf_home->object_path("ballast"), 0));
+	ck_ok(unlink(conf_home->object_path("ballast")));
 }
 
 static void check_fsync_until_room(int fd)

@@ -3,9 +3,13 @@
  * home.h - what the conformance suite needs from the home under test
  *
  * Test bodies know objects, devices, contexts and control files; how these come to be is the business of one
- * struct conf_home, linked into every test program. A home makes a store and serves it with the devices that the
- * specs name (in dmofs's own --device notation), opens things by name, dies on request, and goes on from the
- * same store. A second home passes the same test files by supplying another table.
+ * struct conf_home. A home makes a store and serves it with the devices that the specs name (in dmofs's own --device
+ * notation), opens things by name, dies on request, and goes on from the same store. CONF_HOME in the environment says
+ * which home the suite runs on:
+ *
+ *	fuse		the service, with devices of its own (the default)
+ *	fuse-module	the service over the kernel module
+ *	module		the module alone: objects are made over files of a directory
  *
  * One home serves one test at a time, in the process of that test. Whatever setup made is gone after teardown, and
  * soon after the test's process ends where it never came to teardown (a failed assertion, a time limit).
@@ -19,7 +23,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CONF_EXEMPT_MAX 5
+/* A test that a home leaves out, and why. */
+struct conf_skip {
+	const char *test, *why;
+};
+
+#define CONF_NO_SKIPS ((const struct conf_skip[]){ { NULL, NULL } })
 
 struct conf_home {
 	const char *name;
@@ -34,8 +43,14 @@ struct conf_home {
 	/* Paths, valid until the next call: of an object, of its backing file, of a device's control file. */
 	const char *(*object_path)(const char *name);
 	const char *(*store_path)(const char *name);
+	/* NULL: this home has no such file. */
 	const char *(*control_path)(const char *device, const char *file);
-	/* Ends the service as a crash does. -ETIMEDOUT: something hung and had to be torn away. */
+	/* Makes a device fail on purpose, in the words of backend.h's inject. */
+	int (*inject)(const char *device, const char *what);
+	/*
+	 * A crash: what has not reached the store is gone, descriptors of the test may be closed. -ETIMEDOUT: something
+	 * hung and had to be torn away.
+	 */
 	int (*kill)(void);
 	/* Ends the service in order; everything is flushed. The store stays. */
 	int (*unmount)(void);
@@ -43,10 +58,15 @@ struct conf_home {
 	int (*remount)(const char *const specs[]);
 	/* The end: unmounts and removes the store. -errno: the service did not end, or not in order. */
 	int (*teardown)(void);
-	/* Tests that this home can't pass, NULL at the end; CONF_EXEMPT_MAX at most. Its manual says why. */
-	const char *const *exempt;
+	/* Tests that this home can't pass, a NULL name at the end; five at most. */
+	const struct conf_skip *exempt;
+	/* Tests, or cases of them, that it will pass when what they need has been written; likewise. */
+	const struct conf_skip *not_yet;
 };
 
-extern const struct conf_home conf_home;
+extern const struct conf_home conf_home_fuse, conf_home_fuse_module, conf_home_module;
+
+/* The one that CONF_HOME names; set by conf_begin. */
+extern const struct conf_home *conf_home;
 
 #endif

@@ -49,8 +49,11 @@
 struct conf_run {
 	Suite *suite;
 	TCase *tcase;
+	const char *name;	/* of the case */
 };
 
+/* Sets conf_home; exits where CONF_HOME names none. */
+void conf_choose_home(void);
 /* Exits 77 where the home can't run here. */
 void conf_begin(struct conf_run *run, const char *subject);
 /* The tests added from here on: fixture mounts, seconds is what each takes at most on an idle machine. */
@@ -71,7 +74,7 @@ void crash(void);
 void go_on(void);
 void stop_service(void);
 
-/* True with CONF_LONG in the environment; rounds() multiplies by ten then. */
+/* True with CONF_LONG in the environment; rounds() multiplies by ten then, and divides by four with CONF_BRIEF. */
 bool conf_long(void);
 unsigned rounds(unsigned normal);
 

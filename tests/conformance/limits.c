@@ -50,7 +50,8 @@ START_TEST(counters_are_not_writable)
 	ck_errno(control_write("npu0", "memory.current", "0"), EACCES);
 	ck_errno(control_write("npu0", "memory.stat", "0"), EACCES);
 	ck_errno(control_write("npu0", "memory.events", "0"), EACCES);
-	ck_errno(control_write("npu0", "info", "0"), EACCES);
+	if (conf_home->control_path("npu0", "info"))
+		ck_errno(control_write("npu0", "info", "0"), EACCES);
 }
 END_TEST
 
@@ -101,7 +102,7 @@ START_TEST(an_unlinked_object_gives_its_memory_back)
 	int fd = obj_create("o", 8 * MiB);
 
 	ck_ok(obj_migrate(fd, 0, 8 * MiB, 0));
-	ck_ok(unlink(conf_home.object_path("o")));
+	ck_ok(unlink(conf_home->object_path("o")));
 	close(fd);
 	wait_until(current() == 0);
 }

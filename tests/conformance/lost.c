@@ -2,7 +2,7 @@
 /*
  * lost.c - copies that fail, and a device that dies (invariants 3 and 9)
  *
- * Faults are put in through the device's control file "inject", which a device has to be made with.
+ * A device fails on purpose only where it was made with inject=yes.
  */
 #include "kit.h"
 
@@ -21,7 +21,7 @@ static void mortal_device_and_another(void)
 
 static void inject(const char *what)
 {
-	ck_ok(control_write("npu0", "inject", what));
+	ck_ok(conf_home->inject("npu0", what));
 }
 
 static void fail_copy(unsigned nth)
@@ -262,7 +262,7 @@ START_TEST(the_loss_is_announced)
 
 	wait_until(dmo_device_info(s.fd, 0, &info) || info.flags & DMO_DEVICE_LOST);
 	ck_assert(info.flags & DMO_DEVICE_LOST);
-	ck_errno(conf_home.open_context("npu0", O_RDWR), ENODEV);
+	ck_errno(conf_home->open_context("npu0", O_RDWR), ENODEV);
 	ck_errno(obj_migrate(s.fd, 0, PAGE, 0), ENODEV);
 }
 END_TEST
@@ -352,9 +352,9 @@ END_TEST
 
 START_TEST(faults_are_injected_only_where_the_device_allows_it)
 {
-	ck_errno(control_write("npu1", "inject", "lost"), EACCES);
-	ck_errno(control_write("npu0", "inject", "nonsense"), EINVAL);
-	ck_errno(control_write("npu0", "inject", "copy-fail x"), EINVAL);
+	ck_errno(conf_home->inject("npu1", "lost"), EACCES);
+	ck_errno(conf_home->inject("npu0", "nonsense"), EINVAL);
+	ck_errno(conf_home->inject("npu0", "copy-fail x"), EINVAL);
 	ctx_close(ctx_open("npu0"));
 	ctx_close(ctx_open("npu1"));
 }

@@ -282,7 +282,7 @@ START_TEST(a_device_write_leaves_the_cpu_the_rest_of_the_file)
 	obj_write_pattern(fd, 0, 2 * BLOCK, 1);
 	mem_check_pattern(p, 0, 2 * BLOCK, 1);
 	ck_ok(ctx_fill(ctx, va, PAGE, 5));
-	ck_ok(stat(conf_home.object_path("o"), &st));
+	ck_ok(stat(conf_home->object_path("o"), &st));
 	mem_check_byte(p, PAGE, 5);
 	ck_ok(mincore(p, 2 * BLOCK, in_core));
 	ck_assert(in_core[ARRAY_SIZE(in_core) - 1] & 1);

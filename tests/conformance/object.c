@@ -10,7 +10,7 @@
 
 int obj_open(const char *name, int flags)
 {
-	int fd = conf_home.open_object(name, flags | O_CLOEXEC, 0644);
+	int fd = conf_home->open_object(name, flags | O_CLOEXEC, 0644);
 
 	ck_assert_msg(fd >= 0, "%s: %s", name, strerror(-fd));
 	return fd;
@@ -89,9 +89,11 @@ void mem_check_byte(const void *buf, uint64_t length, int byte)
 	const unsigned char *p = buf;
 	uint64_t i;
 
-	for (i = 0; i < length; i++)
-		if (p[i] != byte)
-			ck_abort_msg("byte %llu is %#x, not %#x", (unsigned long long)i, p[i], byte);
+	if (!length || (p[0] == byte && !memcmp(p, p + 1, length - 1)))
+		return;
+	for (i = 0; i < length && p[i] == byte; i++)
+		;
+	ck_abort_msg("byte %llu is %#x, not %#x", (unsigned long long)i, i < length ? p[i] : byte, byte);
 }
 
 void obj_write_pattern(int fd, uint64_t offset, uint64_t length, unsigned seed)
@@ -132,7 +134,7 @@ void obj_check_byte(int fd, uint64_t offset, uint64_t length, int byte)
 
 static int store_open(const char *name)
 {
-	int fd = open(conf_home.store_path(name), O_RDONLY | O_CLOEXEC);
+	int fd = open(conf_home->store_path(name), O_RDONLY | O_CLOEXEC);
 
 	ck_assert_msg(fd >= 0, "backing file of %s: %s", name, strerror(errno));
 	return fd;

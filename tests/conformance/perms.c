@@ -112,7 +112,7 @@ END_TEST
 
 static void open_is_refused(void *arg)
 {
-	ck_errno(conf_home.open_object("o", O_RDWR, 0), EACCES);
+	ck_errno(conf_home->open_object("o", O_RDWR, 0), EACCES);
 }
 
 START_TEST(the_mode_of_the_file_decides_who_opens_it)
@@ -186,7 +186,7 @@ END_TEST
 
 static void context_is_refused(void *arg)
 {
-	ck_errno(conf_home.open_context("npu0", O_RDWR), EACCES);
+	ck_errno(conf_home->open_context("npu0", O_RDWR), EACCES);
 }
 
 static void context_works(void *arg)
@@ -260,13 +260,13 @@ static void evict_works(void *arg)
 	ck_assert_uint_eq(obj_resident(fd), 0);
 }
 
+/* The object stays open, or its pages would go home. */
 static void bring_in(void)
 {
 	int fd = obj_open("o", O_RDWR);
 
 	ck_ok(obj_migrate(fd, 0, MiB, 0));
 	ck_assert_uint_eq(obj_resident(fd), MiB);
-	close(fd);
 }
 
 START_TEST(evicting_others_pages_is_not_for_readers)

@@ -122,8 +122,8 @@ START_TEST(a_renamed_over_object_lives_on_for_who_has_it)
 
 	ck_ok(ctx_fill(ctx, va, MiB, 5));
 	obj_write_pattern(other, 0, MiB, 1);
-	snprintf(from, sizeof(from), "%s", conf_home.object_path("other"));
-	ck_ok(rename(from, conf_home.object_path("o")));
+	snprintf(from, sizeof(from), "%s", conf_home->object_path("other"));
+	ck_ok(rename(from, conf_home->object_path("o")));
 	ctx_check_byte(ctx, va, MiB, 5);
 	ck_ok(ctx_fill(ctx, va, MiB, 6));
 	obj_check_byte(fd, 0, MiB, 6);
@@ -276,7 +276,7 @@ START_TEST(unlink_races_with_device_writes)
 		va = ctx_map(ctx, fd, 0, MiB, READ_WRITE);
 		obj_check_byte(fd, 0, MiB, 0);
 		ck_ok(ctx_fill(ctx, va, MiB, 5));
-		ck_ok(unlink(conf_home.object_path("o")));
+		ck_ok(unlink(conf_home->object_path("o")));
 		ck_ok(ctx_fill(ctx, va + PAGE, PAGE, 6));
 		close(fd);
 		ck_ok(ctx_fill(ctx, va + 2 * PAGE, PAGE, 7));
@@ -292,8 +292,8 @@ START_TEST(rename_over_races_with_device_writes)
 	int ctx = ctx_open("npu0"), fd, i;
 	char from[512], to[512];
 
-	snprintf(from, sizeof(from), "%s", conf_home.object_path("new"));
-	snprintf(to, sizeof(to), "%s", conf_home.object_path("o"));
+	snprintf(from, sizeof(from), "%s", conf_home->object_path("new"));
+	snprintf(to, sizeof(to), "%s", conf_home->object_path("o"));
 	for (i = 1; now_ms() < end; i++) {
 		fd = obj_create("new", MiB);
 		va = ctx_map(ctx, fd, 0, MiB, READ_WRITE);

@@ -66,7 +66,7 @@ static void device_fills_for_another_user(void *arg)
 	int ctx = ctx_open("npu0"), fd;
 
 	become(12345, 12345);
-	ck_errno(conf_home.open_object("o", O_RDWR, 0), EACCES);
+	ck_errno(conf_home->open_object("o", O_RDWR, 0), EACCES);
 	fd = receive_fd(*(int *)arg);
 	ck_ok(ctx_fill(ctx, ctx_map(ctx, fd, 0, MiB, READ_WRITE), MiB, 6));
 }
@@ -141,8 +141,8 @@ START_TEST(a_hard_link_is_the_same_object)
 	int fd = obj_create("o", MiB), other, ctx = ctx_open("npu0");
 	char from[512];
 
-	snprintf(from, sizeof(from), "%s", conf_home.object_path("o"));
-	ck_ok(link(from, conf_home.object_path("other")));
+	snprintf(from, sizeof(from), "%s", conf_home->object_path("o"));
+	ck_ok(link(from, conf_home->object_path("other")));
 	other = obj_open("other", O_RDWR);
 	ck_ok(ctx_fill(ctx, ctx_map(ctx, other, 0, MiB, READ_WRITE), MiB, 8));
 	obj_check_byte(fd, 0, MiB, 8);
@@ -266,7 +266,7 @@ START_TEST(a_mapping_keeps_an_unlinked_object_alive)
 	uint64_t va = ctx_map(ctx, fd, 0, MiB, READ_WRITE);
 
 	obj_write_pattern(fd, 0, MiB, 2);
-	ck_ok(unlink(conf_home.object_path("o")));
+	ck_ok(unlink(conf_home->object_path("o")));
 	close(fd);
 	sleep_ms(50);
 	ctx_check_pattern(ctx, va, 0, MiB, 2);

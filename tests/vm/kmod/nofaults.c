@@ -389,7 +389,7 @@ static void commands_on_a_lost_device_end(void)
 		yes(c.status == -EIO || c.status == -ECANCELED || (!c.status && !ended));
 		ended |= c.status;
 	}
-	fails(write(s.ctx, &(struct dmo_command){ 0 }, sizeof(struct dmo_command)), ENODEV);
+	eq(fill(s.ctx, s.va, PAGE, 1), -EIO);
 }
 
 int main(void)
