@@ -302,10 +302,12 @@ static int module_remount(const char *const specs[])
 	return err ? err : start_service(no_specs);
 }
 
+/* Contexts of the module outlive the service that they were found by. */
 static int module_teardown(void)
 {
 	int err = service ? unmount() : 0;
 
+	world_let_go();
 	if (!err)
 		err = devices_unload();
 	if (!err)
