@@ -23,11 +23,6 @@ struct node {
 	mode_t mode;
 };
 
-const struct conf_skip devices_not_yet[] = {
-	{ "no_migrate_pages_are_used_where_they_are", "devices don't map pages of the host" },
-	{ NULL, NULL }
-};
-
 static bool loaded, lost;
 static unsigned count;
 

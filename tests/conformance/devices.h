@@ -21,7 +21,6 @@
 	{ "faults_are_injected_only_where_the_device_allows_it", "dmo_sim's inject is for all of its devices" }, \
 	{ "mapped_writes_to_a_hole_outlast_a_full_store_and_a_device", \
 	  "a mapping shows the store's own pages: without room for one, a store into it is SIGBUS as there" }
-extern const struct conf_skip devices_not_yet[];
 
 /* Why there can be no devices, or NULL. */
 const char *devices_missing(void);

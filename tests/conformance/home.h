@@ -60,8 +60,6 @@ struct conf_home {
 	int (*teardown)(void);
 	/* Tests that this home can't pass, a NULL name at the end; five at most. */
 	const struct conf_skip *exempt;
-	/* Tests, or cases of them, that it will pass when what they need has been written; likewise. */
-	const struct conf_skip *not_yet;
 };
 
 extern const struct conf_home conf_home_fuse, conf_home_fuse_module, conf_home_module;

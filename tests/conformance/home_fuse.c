@@ -265,7 +265,6 @@ const struct conf_home conf_home_fuse = {
 	.remount = remount,
 	.teardown = teardown,
 	.exempt = CONF_NO_SKIPS,
-	.not_yet = CONF_NO_SKIPS,
 };
 
 /* ---- over the module ----------------------------------------------------------------------------- */
@@ -332,5 +331,4 @@ const struct conf_home conf_home_fuse_module = {
 	.remount = module_remount,
 	.teardown = module_teardown,
 	.exempt = module_exempt,
-	.not_yet = devices_not_yet,
 };

@@ -147,5 +147,4 @@ const struct conf_home conf_home_module = {
 	.remount = load_others,
 	.teardown = teardown,
 	.exempt = exempt,
-	.not_yet = devices_not_yet,
 };

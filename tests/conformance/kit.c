@@ -71,12 +71,10 @@ static const char *listed(const struct conf_skip *list, const struct conf_run *r
 
 void conf_test(struct conf_run *run, const TTest *test)
 {
-	const char *exempt = listed(conf_home->exempt, run, test), *not_yet = listed(conf_home->not_yet, run, test);
+	const char *exempt = listed(conf_home->exempt, run, test);
 
 	if (exempt)
 		printf("skipped: %s: exempt in home %s: %s\n", test->name, conf_home->name, exempt);
-	else if (not_yet)
-		printf("skipped: %s: not yet in home %s: %s\n", test->name, conf_home->name, not_yet);
 	else
 		tcase_add_test(run->tcase, test);
 }

@@ -68,13 +68,6 @@ static uint64_t used(uint32_t dev)
 	return info.used;
 }
 
-static void advise(int fd, uint64_t offset, uint64_t length, uint32_t advice, uint64_t value)
-{
-	struct dmo_advise a = { .offset = offset, .length = length, .advice = advice, .value = value };
-
-	sys(ioctl(fd, DMO_IOC_ADVISE, &a));
-}
-
 static int map_at(int ctx, int fd, uint64_t va, uint64_t length, uint32_t flags)
 {
 	struct { struct dmo_map head; struct dmo_map_op op; } m = {
@@ -109,14 +102,14 @@ static void runs_are_entered_by_one_call(void)
 	int before;
 
 	for (int i = 0; i < 16; i++)
-		advise(s.fd, i * PAGE, PAGE, DMO_ADV_DEVICE_BITS, i + 1);
+		eq(advise(s.fd, i * PAGE, PAGE, DMO_ADV_DEVICE_BITS, 0, i + 1), 0);
 	before = calls("map");
 	eq(migrate(s.fd, 0, 16 * PAGE, s.dev), 0);
 	eq(calls("map"), before + 1);
 	eq(fill(s.ctx, s.va, 16 * PAGE, 4), 0);
 	eq(s.at[16 * PAGE - 1], 4);
 	for (int i = 16; i < 56; i++)
-		advise(s.fd, BLOCK + i * PAGE, PAGE, DMO_ADV_DEVICE_BITS, i + 1);
+		eq(advise(s.fd, BLOCK + i * PAGE, PAGE, DMO_ADV_DEVICE_BITS, 0, i + 1), 0);
 	before = calls("map");
 	eq(migrate(s.fd, BLOCK, 56 * PAGE, s.dev), 0);
 	eq(calls("map"), before + 3);		/* 1 + 40 runs */
@@ -131,7 +124,7 @@ static void ranges_are_flushed_by_one_call(void)
 	uint64_t va = ctx_map(s.ctx, fd, BLOCK, RW);
 	char got;
 
-	advise(fd, 0, 0, DMO_ADV_RANDOM, 0);
+	eq(advise(fd, 0, 0, DMO_ADV_RANDOM, 0, 0), 0);
 	for (int round = 1; round < 4; round++) {
 		int ranges, one;
 
