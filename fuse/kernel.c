@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "call.h"
+#include "core/abi.h"
 #include "cred.h"
 #include "ioctl.h"
 #include "log.h"
@@ -298,8 +299,12 @@ static int may(const struct fs_file *file, unsigned cmd, const void *in, size_t 
 {
 	const struct dmo_migrate *m = in;
 
-	if (cmd == DMO_IOC_EXPORT)
-		return -EOPNOTSUPP;	/* its descriptor would be the service's */
+	int err;
+
+	if (cmd == DMO_IOC_EXPORT) {	/* its descriptor would be the service's */
+		err = dmo_abi_check(cmd, in, in_size, DMO_ABI_OBJECT, file->inode->fs->kernel->count);
+		return err ? err : -EOPNOTSUPP;
+	}
 	if (in_size < _IOC_SIZE(cmd))
 		return 0;
 	if (cmd == DMO_IOC_ADVISE)
@@ -335,7 +340,10 @@ static void carry_out(struct job *job)
 {
 	struct eng_req *req = &job->call->req;
 	int rc = ioctl(job->fd, job->cmd, job->arg);
+	struct dmo_info *info = (struct dmo_info *)job->arg;
 
+	if (!rc && job->cmd == DMO_IOC_INFO)
+		info->caps &= ~DMO_CAP_DMABUF;
 	close(job->fd);
 	req->buf = job->arg;
 	req->arg[0] = (uintptr_t)job;

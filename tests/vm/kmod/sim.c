@@ -189,7 +189,7 @@ static void what_is_read_in_place_crosses_the_link(void)
 	int fd, ctx;
 	uint64_t va;
 
-	eq(load("link=16M"), 0);
+	eq(load_sim("link=16M"), 0);
 	fd = in_place(2 * BLOCK, &ctx, &va);
 	for (int i = 0; i < 2; i++) {	/* nothing of it is kept */
 		start = now();
@@ -208,7 +208,7 @@ static void two_streams_in_place_pay_once(void)
 	int ctx;
 	uint64_t va;
 
-	eq(load("link=8M"), 0);
+	eq(load_sim("link=8M"), 0);
 	in_place(2 * BLOCK, &ctx, &va);
 	start = now();
 	eq(command(ctx, DMO_OP_COMPARE, va, va + BLOCK, BLOCK - PAGE).status, 0);
@@ -223,7 +223,7 @@ static void each_word_in_place_waits_for_the_latency(void)
 	double start;
 	int fd, ctx;
 
-	eq(load("latency=20ms"), 0);
+	eq(load_sim("latency=20ms"), 0);
 	fd = in_place(BLOCK, &ctx, &va);
 	at = map(fd, BLOCK);
 	at[0] = va;
