@@ -66,7 +66,7 @@ static inline void release_fault_lock(struct vm_fault *vmf)
 }
 #endif
 
-/* 6.7: shrinkers are allocated; before, their memory is the caller's, and one that can't be registered is none */
+/* 6.7: shrinkers are allocated; before, their memory is the caller's; one that is not registered is none */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
 static inline struct shrinker *shrinker_alloc(unsigned int flags, const char *name)
 {

@@ -244,8 +244,8 @@ static int enter_runs(struct dmo_block *b, struct dmo_as *as, const struct dmo_p
 }
 
 /*
- * Collects runs of consecutive frames, or of host pages, with the same device bits: how many; *at and *n go on
- * behind them.
+ * Collects runs of consecutive frames, or of host pages, with the same device bits: how many; *at and *n go
+ * on behind them.
  */
 static unsigned int collect_runs(struct dmo_block *b, struct dmo_mapping *m, struct dmo_copy *copy, u32 prot,
 				 unsigned int *at, unsigned int *n, struct dmo_pte_run *runs)
