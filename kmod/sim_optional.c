@@ -16,6 +16,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
+#include <linux/version.h>
 
 enum call {
 	PT_ENTER, PT_RELEASE, TLB, TLB_RANGES, MAP, UNMAP, VA_ALLOC, VA_FREE, PREPARE, PAGE_ALLOC, PAGE_FREE,
@@ -237,8 +238,11 @@ static struct dma_fence *copy(void *priv, const struct dmo_copy_job *jobs, u32 c
 
 int sim_optional_init(struct sim *sim, u64 size)
 {
-	struct sim_optional *o = kzalloc(sizeof(*o), GFP_KERNEL);
+	struct sim_optional *o;
 
+	if (LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0))	/* 6.1 oopses in mtree_alloc_range */
+		return -EOPNOTSUPP;
+	o = kzalloc(sizeof(*o), GFP_KERNEL);
 	if (!o)
 		return -ENOMEM;
 	sim->optional = o;
