@@ -298,7 +298,6 @@ static int may_advise(const struct fs_file *file, const struct dmo_advise *a, co
 static int may(const struct fs_file *file, unsigned cmd, const void *in, size_t in_size, const struct eng_cred *cred)
 {
 	const struct dmo_migrate *m = in;
-
 	int err;
 
 	if (cmd == DMO_IOC_EXPORT) {	/* its descriptor would be the service's */

@@ -32,20 +32,6 @@ static void run_ahead(struct work_struct *work)
 	kfree(job);
 }
 
-/* Is there something to be gained by bringing block index before it is asked for? obj->lock held. */
-static bool worth_it(struct kdm_obj *obj, struct dmo_dev *dev, u64 index)
-{
-	struct dmo_block *b = dmo_block_find(&obj->core, index);
-	struct dmo_attr attr;
-
-	if (index << DMO_BLOCK_SHIFT >= obj->core.size)
-		return false;
-	dmo_attrs_get(&obj->core.attrs, index * DMO_BLOCK_PAGES, &attr, NULL);
-	if (dmo_policy_in_place(&attr, &dev->core))
-		return false;
-	return !b || (b->state == DMO_BLOCK_IDLE && !b->evicted && !dmo_block_copy(b, &dev->core));
-}
-
 /* A guess: where there is no memory for it nothing is lost. */
 static void read_ahead(const struct kdm_access *a, u64 index)
 {
@@ -74,7 +60,7 @@ static void after_fault(const struct kdm_access *a, u64 last)
 	dmo_attrs_get(&obj->core.attrs, a->page, &attr, NULL);
 	ahead = dmo_policy_readahead(&obj->core, a->page, pages, &attr);
 	for (u64 i = index + 1; !a->write && i <= index + DIV_ROUND_UP(ahead, DMO_BLOCK_PAGES); i++)
-		if (i << DMO_BLOCK_SHIFT <= last && worth_it(obj, a->dev, i))
+		if (i << DMO_BLOCK_SHIFT <= last && dmo_policy_ahead(&obj->core, &a->dev->core, i))
 			read_ahead(a, i);
 	mutex_unlock(&obj->lock);
 }

@@ -104,6 +104,19 @@ bool dmo_policy_in_place(const struct dmo_attr *attr, const struct dmo_device *d
 	return d->number < 64 && attr->accessed_by >> d->number & 1;
 }
 
+bool dmo_policy_ahead(const struct dmo_object *o, const struct dmo_device *d, u64 index)
+{
+	const struct dmo_block *b = dmo_block_find(o, index);
+	struct dmo_attr attr;
+
+	if (index << DMO_BLOCK_SHIFT >= o->size)
+		return false;
+	dmo_attrs_get(&o->attrs, index * DMO_BLOCK_PAGES, &attr, NULL);
+	if (dmo_policy_in_place(&attr, d))
+		return false;
+	return !b || (b->state == DMO_BLOCK_IDLE && !b->evicted && !dmo_block_copy(b, d));
+}
+
 void dmo_policy_watermarks(struct dmo_device *d)
 {
 	u64 spare = d->limit / 32;

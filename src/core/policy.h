@@ -44,6 +44,12 @@ bool dmo_policy_stay(const struct dmo_block *b, const struct dmo_copy *victim);
  */
 bool dmo_policy_in_place(const struct dmo_attr *attr, const struct dmo_device *d);
 
+/*
+ * Is there something to be gained by bringing block index to d before it is asked for? Not where it is there or under
+ * way, has been evicted (it would push out what is hotter), or is to be read in place.
+ */
+bool dmo_policy_ahead(const struct dmo_object *o, const struct dmo_device *d, u64 index);
+
 /* Default watermarks for a limit of frames: eviction in the background runs from above high down to low. */
 void dmo_policy_watermarks(struct dmo_device *d);
 /* New limits, in frames: max brings default watermarks; high is cut to max, low to high. */

@@ -37,15 +37,10 @@ static void run_ahead(struct eng_work *w)
 /* Is there something to be gained by bringing block index of obj before it is asked for? */
 static bool worth_it(struct eng_object *obj, struct eng_device *dev, u64 index)
 {
-	struct dmo_block *b;
-	struct dmo_attr attr;
 	bool worth;
 
 	pthread_mutex_lock(&obj->lock);
-	b = dmo_block_find(&obj->core, index);
-	dmo_attrs_get(&obj->core.attrs, index * DMO_BLOCK_PAGES, &attr, NULL);
-	worth = index << DMO_BLOCK_SHIFT < obj->core.size && !dmo_policy_in_place(&attr, &dev->core) &&
-		(!b || (b->state == DMO_BLOCK_IDLE && !b->evicted && !dmo_block_copy(b, &dev->core)));
+	worth = dmo_policy_ahead(&obj->core, &dev->core, index);
 	pthread_mutex_unlock(&obj->lock);
 	return worth;
 }

@@ -300,23 +300,6 @@ static void two_devices_take_turns(void)
 	eq(at[0], 3);
 }
 
-/* Maps its words anew for each addition, so that faults meet moves all the time. */
-static pid_t start_adding(uint64_t *at, uint64_t pages, int rounds)
-{
-	pid_t pid = fork();
-
-	if (pid)
-		return pid;
-	srand(getpid());
-	for (int i = 0; i < rounds; i++) {
-		uint64_t page = rand() % pages;
-
-		sys(madvise((char *)at + page * PAGE, PAGE, MADV_DONTNEED));
-		__atomic_fetch_add(&at[page * PAGE / 8], 1, __ATOMIC_SEQ_CST);
-	}
-	_exit(0);
-}
-
 static void additions_race_with_faults_and_none_is_lost(void)
 {
 	enum { PAGES = 8, ROUNDS = 6000 };

@@ -437,31 +437,6 @@ static void a_child_has_the_buffer_after_its_parent(void)
 	eq(status, 0);
 }
 
-/* The driver's file to which the PCI address of the memory's device is written, and the address. */
-static int bus(const char *file, const char *address)
-{
-	char path[128];
-	int fd, r;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/dmo_ivshmem/%s", file);
-	fd = open(path, O_WRONLY);
-	sys(fd);
-	r = write(fd, address, strlen(address)) < 0 ? -errno : 0;
-	close(fd);
-	return r;
-}
-
-static void find_address(char *address, size_t size)
-{
-	struct dmo_device_info info;
-	unsigned int n, devfn;
-
-	device_info(coherent(), &info);
-	if (sscanf(info.name, "ivshmem-%x.%x", &n, &devfn) != 2)
-		skip("no ivshmem");
-	snprintf(address, size, "0000:%02x:%02x.%x", n, devfn >> 3, devfn & 7);
-}
-
 static void unbinding_waits_for_importers_and_loses_nothing(void)
 {
 	int drm = vgem(), fd = fresh(BLOCK), buf = exported(fd, 0, BLOCK, coherent()), status;
@@ -469,12 +444,12 @@ static void unbinding_waits_for_importers_and_loses_nothing(void)
 	uint32_t handle;
 	pid_t pid;
 
-	find_address(address, sizeof(address));
+	coherent_address(address, sizeof(address));
 	eq(import(drm, buf, &handle), 0);
 	pattern(at, 0, BLOCK, 1);
 	pid = fork();
 	if (!pid) {
-		eq(bus("unbind", address), 0);
+		eq(pci_driver("unbind", address), 0);
 		_exit(0);
 	}
 	usleep(500000);
@@ -486,7 +461,7 @@ static void unbinding_waits_for_importers_and_loses_nothing(void)
 	eq(differs(at, 0, BLOCK, 1), BLOCK);
 	eq(resident(fd, NONE), 0);
 	eq(import(drm, buf, &handle), -ENODEV);
-	eq(bus("bind", address), 0);
+	eq(pci_driver("bind", address), 0);
 	eq(import(drm, buf, &handle), -ENODEV);		/* it is another device now */
 	close(exported(fd, 0, BLOCK, coherent()));
 }

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "kit.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -304,6 +305,69 @@ struct dmo_completion command(int ctx, uint32_t op, uint64_t a, uint64_t b, uint
 int fill(int ctx, uint64_t va, uint64_t bytes, uint8_t value)
 {
 	return command(ctx, DMO_OP_FILL, va, bytes, value).status;
+}
+
+/* ---- the PCI device ------------------------------------------------------- */
+
+int pci_driver(const char *file, const char *address)
+{
+	char path[128];
+	int fd, r;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/dmo_ivshmem/%s", file);
+	fd = open(path, O_WRONLY);
+	sys(fd);
+	r = write(fd, address, strlen(address)) < 0 ? -errno : 0;
+	close(fd);
+	return r;
+}
+
+/* Is that the PCI address of the device with that name (ivshmem_main.c makes the one of the other)? */
+static int has_name(const char *address, const char *name)
+{
+	unsigned int bus_number, slot, function;
+	char made[64];
+
+	if (sscanf(address, "%*x:%x:%x.%x", &bus_number, &slot, &function) != 3)
+		return 0;
+	snprintf(made, sizeof(made), "ivshmem-%02x.%x", bus_number, slot << 3 | function);
+	return !strcmp(made, name);
+}
+
+void coherent_address(char *address, size_t size)
+{
+	DIR *d = opendir("/sys/bus/pci/drivers/dmo_ivshmem");
+	struct dmo_device_info info;
+	struct dirent *e;
+
+	address[0] = 0;
+	if (!d)
+		skip("no coherent device");
+	device_info(coherent(), &info);
+	while ((e = readdir(d)))
+		if (has_name(e->d_name, info.name))
+			snprintf(address, size, "%s", e->d_name);
+	closedir(d);
+	if (!address[0])
+		skip("no coherent device");
+}
+
+/* ---- races ---------------------------------------------------------------- */
+
+pid_t start_adding(uint64_t *at, uint64_t pages, int rounds)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	srand(getpid());
+	for (int i = 0; i < rounds; i++) {
+		uint64_t page = rand() % pages;
+
+		sys(madvise((char *)at + page * PAGE, PAGE, MADV_DONTNEED));
+		__atomic_fetch_add(&at[page * PAGE / 8], 1, __ATOMIC_SEQ_CST);
+	}
+	_exit(0);
 }
 
 /* ---- content -------------------------------------------------------------- */

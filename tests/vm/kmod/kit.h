@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <stdio.h>
 
 #define PAGE	4096ul
@@ -71,6 +72,11 @@ int load_sim(const char *parameters);
 /* "NAME copy-fail N" or "NAME lost", to dmo_sim's parameter inject; 0, or -1 with errno. */
 int inject(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The PCI address of coherent()'s device; skips where that is none. */
+void coherent_address(char *address, size_t size);
+/* Writes it to that file (bind, unbind) of the PCI driver: 0 or -errno. */
+int pci_driver(const char *file, const char *address);
+
 /* ---- residency: 0 or -errno ---- */
 int advise(int fd, uint64_t offset, uint64_t length, uint32_t advice, uint32_t device, uint64_t value);
 int migrate(int fd, uint64_t offset, uint64_t length, uint32_t device);
@@ -86,6 +92,13 @@ uint64_t ctx_map(int ctx, int fd, uint64_t length, uint32_t prot);
 int ctx_unmap(int ctx, uint64_t va, uint64_t length);
 struct dmo_completion command(int ctx, uint32_t op, uint64_t a, uint64_t b, uint64_t c);
 int fill(int ctx, uint64_t va, uint64_t bytes, uint8_t value);	/* the status */
+
+/* ---- races ---- */
+/*
+ * A child that adds 1 to the first word of pages, rounds times. It maps the page anew for each addition, so that
+ * faults meet moves all the time.
+ */
+pid_t start_adding(uint64_t *at, uint64_t pages, int rounds);
 
 /* ---- content ---- */
 /* A byte sequence that differs from page to page and from seed to seed. */

@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "kit.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -47,52 +46,6 @@ static void an_object_keeps_the_module(void)
 
 /* ---- the PCI device ------------------------------------------------------- */
 
-/* Writes the name of the first ivshmem device to the driver's file. */
-static int bus(const char *file, const char *address)
-{
-	char path[128];
-	int fd, r;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/dmo_ivshmem/%s", file);
-	fd = open(path, O_WRONLY);
-	sys(fd);
-	r = write(fd, address, strlen(address)) < 0 ? -errno : 0;
-	close(fd);
-	return r;
-}
-
-/* Is that the PCI address of the device with that name (ivshmem_main.c makes the one of the other)? */
-static int has_name(const char *address, const char *name)
-{
-	unsigned int bus_number, slot, function;
-	char made[64];
-
-	if (sscanf(address, "%*x:%x:%x.%x", &bus_number, &slot, &function) != 3)
-		return 0;
-	snprintf(made, sizeof(made), "ivshmem-%02x.%x", bus_number, slot << 3 | function);
-	return !strcmp(made, name);
-}
-
-/* The PCI address of the device that coherent() names: there may be others. */
-static void find_address(char *address)
-{
-	DIR *d = opendir("/sys/bus/pci/drivers/dmo_ivshmem");
-	struct dmo_device_info info = { .device = coherent() };
-	int fd = fresh(BLOCK);
-	struct dirent *e;
-
-	if (!d)
-		skip("no coherent device");
-	sys(ioctl(fd, DMO_IOC_DEVICE, &info));
-	close(fd);
-	while ((e = readdir(d)))
-		if (has_name(e->d_name, info.name))
-			strcpy(address, e->d_name);
-	closedir(d);
-	if (!address[0])
-		skip("no coherent device");
-}
-
 static void unbinding_brings_every_page_home(void)
 {
 	char address[256] = "";
@@ -100,13 +53,13 @@ static void unbinding_brings_every_page_home(void)
 	int fd = fresh(4 * BLOCK);
 	char *at = map(fd, 4 * BLOCK);
 
-	find_address(address);
+	coherent_address(address, sizeof(address));
 	eq(migrate(fd, 0, 4 * BLOCK, before), 0);
 	pattern(at, 0, 4 * BLOCK, 3);
-	eq(bus("unbind", address), 0);
+	eq(pci_driver("unbind", address), 0);
 	eq(differs(at, 0, 4 * BLOCK, 3), 4 * BLOCK);
 	eq(resident(fd, NONE), 0);
-	eq(bus("bind", address), 0);
+	eq(pci_driver("bind", address), 0);
 	eq(migrate(fd, 0, 4 * BLOCK, coherent()), 0);
 	eq(differs(at, 0, 4 * BLOCK, 3), 4 * BLOCK);
 }
@@ -119,7 +72,7 @@ static void unbinding_races_with_use(void)
 	char *at = map(fd, 4 * BLOCK);
 	pid_t pid;
 
-	find_address(address);
+	coherent_address(address, sizeof(address));
 	pattern(at, 0, 4 * BLOCK, 3);
 	pid = fork();
 	if (!pid)
@@ -130,9 +83,9 @@ static void unbinding_races_with_use(void)
 		}
 	for (int i = 0; i < 5; i++) {
 		usleep(50000);
-		eq(bus("unbind", address), 0);
+		eq(pci_driver("unbind", address), 0);
 		eq(differs(at, 0, 4 * BLOCK, 3), 4 * BLOCK);
-		eq(bus("bind", address), 0);
+		eq(pci_driver("bind", address), 0);
 	}
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
@@ -146,14 +99,14 @@ static void unbinding_ends_leases_and_keeps_their_bytes(void)
 	char *at = map(fd, BLOCK);
 	struct dmo_pin pin = { .length = BLOCK, .device = coherent() };
 
-	find_address(address);
+	coherent_address(address, sizeof(address));
 	pattern(at, 0, BLOCK, 1);
 	sys(ioctl(fd, DMO_IOC_PIN, &pin));
-	eq(bus("unbind", address), 0);
+	eq(pci_driver("unbind", address), 0);
 	eq(differs(at, 0, BLOCK, 1), BLOCK);
 	eq(resident(fd, NONE), 0);
 	sys(ioctl(fd, DMO_IOC_UNPIN, &pin));
-	eq(bus("bind", address), 0);
+	eq(pci_driver("bind", address), 0);
 }
 
 int main(void)

@@ -283,22 +283,6 @@ static void an_unmap_waits_for_the_command_that_runs(void)
 	}
 }
 
-static pid_t start_adding(uint64_t *at, uint64_t pages, int rounds)
-{
-	pid_t pid = fork();
-
-	if (pid)
-		return pid;
-	srand(getpid());
-	for (int i = 0; i < rounds; i++) {
-		uint64_t page = rand() % pages;
-
-		sys(madvise((char *)at + page * PAGE, PAGE, MADV_DONTNEED));
-		__atomic_fetch_add(&at[page * PAGE / 8], 1, __ATOMIC_SEQ_CST);
-	}
-	_exit(0);
-}
-
 static void additions_race_with_commands_and_none_is_lost(void)
 {
 	enum { PAGES = 8, ROUNDS = 1500 };
