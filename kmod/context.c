@@ -32,6 +32,8 @@ static struct dmo_as *new_as(struct dmo_dev *dev)
 		return NULL;
 	as->dev = dev;
 	as->dying_first = 1;
+	as->lowat = 1;
+	as->room = DMO_LOWAT_MAX;
 	as->client = kdm_client_new();
 	mutex_init(&as->lock);
 	spin_lock_init(&as->out_lock);
@@ -136,15 +138,33 @@ int kdm_as_release(struct inode *inode, struct file *file)
 
 /* ---- completions ---------------------------------------------------------- */
 
+/* Whether who has room for that many completions is to have what is there. out_lock held. */
+static bool enough(const struct dmo_as *as, size_t room)
+{
+	return dmo_completions_ready(as->ready, as->outstanding, min_t(size_t, room, as->lowat));
+}
+
 void kdm_as_complete(struct dmo_as *as, const struct dmo_completion *c)
 {
 	struct out *o = kzalloc(sizeof(*o), GFP_KERNEL | __GFP_NOFAIL);
+	bool wake;
 
 	if (c->status)
 		atomic64_inc(&as->dev->stats.command_errors);
 	o->completion = *c;
 	spin_lock(&as->out_lock);
 	list_add_tail(&o->link, &as->out);
+	as->ready++;
+	wake = enough(as, as->room);
+	spin_unlock(&as->out_lock);
+	if (wake)
+		wake_up_all(&as->wait);
+}
+
+void kdm_as_lowat(struct dmo_as *as, unsigned int count)
+{
+	spin_lock(&as->out_lock);
+	as->lowat = count;
 	spin_unlock(&as->out_lock);
 	wake_up_all(&as->wait);
 }
@@ -167,14 +187,25 @@ static struct out *take_one(struct dmo_as *as)
 	if (o) {
 		list_del(&o->link);
 		as->outstanding--;
+		as->ready--;
 	}
 	spin_unlock(&as->out_lock);
 	return o;
 }
 
-static bool readable(struct dmo_as *as)
+static bool readable(struct dmo_as *as, size_t room)
 {
-	return !list_empty_careful(&as->out) || READ_ONCE(as->closing);
+	bool yes;
+
+	spin_lock(&as->out_lock);
+	yes = enough(as, room);
+	spin_unlock(&as->out_lock);
+	return yes;
+}
+
+static bool closing(const struct dmo_as *as)
+{
+	return READ_ONCE(as->closing);
 }
 
 static ssize_t take_all(struct dmo_as *as, char __user *buf, size_t length)
@@ -193,24 +224,39 @@ static ssize_t take_all(struct dmo_as *as, char __user *buf, size_t length)
 	return got ? got : err;
 }
 
+/* Waits for completions to fill that much room, or enough of them. */
+static int await_completions(struct dmo_as *as, unsigned int room)
+{
+	int err;
+
+	spin_lock(&as->out_lock);
+	as->readers++;
+	as->room = min(as->room, room);
+	spin_unlock(&as->out_lock);
+	err = wait_event_interruptible(as->wait, readable(as, room) || closing(as));
+	spin_lock(&as->out_lock);
+	if (!--as->readers)
+		as->room = DMO_LOWAT_MAX;
+	spin_unlock(&as->out_lock);
+	return err;
+}
+
 ssize_t kdm_as_read(struct file *file, char __user *buf, size_t length, loff_t *pos)
 {
+	unsigned int room = min_t(size_t, length / sizeof(struct dmo_completion), DMO_LOWAT_MAX);
 	struct dmo_as *as = file->private_data;
 	ssize_t got;
 
-	if (length < sizeof(struct dmo_completion))
+	if (!room)
 		return -EINVAL;
-	for (;;) {
-		got = take_all(as, buf, length);
-		if (got)
-			return got;
-		if (READ_ONCE(as->closing))
-			return -ENODEV;
-		if (file->f_flags & O_NONBLOCK)
-			return -EAGAIN;
-		if (wait_event_interruptible(as->wait, readable(as)))
+	do {
+		if (!(file->f_flags & O_NONBLOCK) && await_completions(as, room))
 			return -ERESTARTSYS;
-	}
+		got = take_all(as, buf, length);
+		if (!got && closing(as))
+			return -ENODEV;
+	} while (!got && !(file->f_flags & O_NONBLOCK));
+	return got ?: -EAGAIN;
 }
 
 __poll_t kdm_as_poll(struct file *file, poll_table *wait)
@@ -219,11 +265,11 @@ __poll_t kdm_as_poll(struct file *file, poll_table *wait)
 	__poll_t events = 0;
 
 	poll_wait(file, &as->wait, wait);
-	if (!list_empty_careful(&as->out))
+	if (readable(as, DMO_LOWAT_MAX))
 		events |= EPOLLIN | EPOLLRDNORM;
 	if (READ_ONCE(as->outstanding) < OUTSTANDING_MAX)
 		events |= EPOLLOUT | EPOLLWRNORM;
-	if (READ_ONCE(as->closing))
+	if (closing(as))
 		events |= EPOLLERR;
 	return events;
 }

@@ -422,7 +422,12 @@ struct dmo_as {
 	wait_queue_head_t wait;
 	struct list_head out;		/* completions */
 	u64 client;			/* in fdinfo */
-	unsigned int outstanding;
+	/* under out_lock */
+	unsigned int ready;		/* completions in out */
+	unsigned int outstanding;	/* commands whose completions have not been read */
+	unsigned int lowat;		/* ready ones that who waits wants: dmo_completions_ready */
+	unsigned int readers;		/* that wait */
+	unsigned int room;		/* for completions, of the reader that has the least */
 	bool closing;
 	refcount_t refs;
 	/* command.c: of a device that takes no faults; all under out_lock */
@@ -444,6 +449,7 @@ struct dmo_as *kdm_as_first(struct dmo_dev *dev);
 void kdm_as_put(struct dmo_as *as);
 /* Puts a completion where read(2) finds it. */
 void kdm_as_complete(struct dmo_as *as, const struct dmo_completion *c);
+void kdm_as_lowat(struct dmo_as *as, unsigned int count);	/* DMO_IOC_LOWAT */
 
 /* command.c: for devices that take no faults */
 void kdm_commands_init(struct dmo_as *as);

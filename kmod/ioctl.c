@@ -123,6 +123,9 @@ static int context_request(struct dmo_as *as, struct request *r)
 		return kdm_as_mirror(as, r->arg);
 	case _IOC_NR(DMO_IOC_FAULT):
 		return do_fault(as, r->arg);
+	case _IOC_NR(DMO_IOC_LOWAT):
+		kdm_as_lowat(as, ((struct dmo_lowat *)r->arg)->count);
+		return 0;
 	default:
 		return -EOPNOTSUPP;
 	}

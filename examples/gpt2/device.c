@@ -362,6 +362,8 @@ static int open_all(struct gpt2_device *d, const struct gpt2_device_setup *setup
 		return err;
 	*what = "opening a context";
 	err = dmo_as_create(d->dev, &d->as);
+	if (!err)
+		err = dmo_lowat(d->as, COMPLETIONS);	/* a token's commands are waited for together */
 	if (err)
 		return err;
 	*what = "reading memory.stat";

@@ -302,6 +302,13 @@ int dmo_submit(struct dmo_as *as, const struct dmo_command *commands, unsigned c
 int dmo_complete(struct dmo_as *as, struct dmo_completion *completions, unsigned room, int timeout_ms);
 
 /*
+ * Sets the low-water mark: how many completions (1 to DMO_LOWAT_MAX, 1 at first) a poll(2) for reading, dmo_complete and
+ * dmo_run wait for; fewer do where no more fit, or no command is left to complete. Who queues many commands and needs the
+ * last one's end is woken once. -EINVAL: another count.
+ */
+int dmo_lowat(struct dmo_as *as, unsigned count);
+
+/*
  * Runs one command and waits for its end, whatever signals come. Returns the command's status, 0 or -errno;
  * completion (may be NULL) has the rest when the command ran (its cookie is the command's). Other completions
  * that arrive meanwhile are kept for dmo_complete. -EINVAL, -ENODEV as dmo_submit. -ENOMEM: no room to keep them;

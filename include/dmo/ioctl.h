@@ -276,10 +276,22 @@ struct dmo_fault {
 	__u64 reserved;
 };
 
+/*
+ * The low-water mark: how many completions a poll(2) for reading waits for, and a read(2) that waits, which is content
+ * with as many as fit; with as few as there are where no command is left to complete. 1 at first. As SO_RCVLOWAT.
+ */
+#define DMO_LOWAT_MAX	65536
+
+struct dmo_lowat {
+	__u32 count;		/* 1 to DMO_LOWAT_MAX */
+	__u32 flags;		/* 0 */
+	__u64 reserved;
+};
+
 /* ---- context: work ---------------------------------------------------------------------------------- */
 
 /*
- * write(2) takes whole commands, read(2) gives whole completions, poll(2) says when. A context runs its
+ * write(2) takes whole commands, read(2) gives whole completions, poll(2) says when (DMO_IOC_LOWAT). A context runs its
  * commands in the order written. Numbers in the third column are arg[]; addresses are device addresses;
  * f32 is IEEE 754 single precision, little endian, 4-byte aligned; n counts elements. A float in an argument
  * stands as the bits of an f32 in the low half.
@@ -356,6 +368,7 @@ struct dmo_object_create {
 #define DMO_IOC_OBJECT_CREATE	_IOWR(DMO_IOC_MAGIC, 32, struct dmo_object_create)	/* control */
 #define DMO_IOC_MIRROR		_IOW(DMO_IOC_MAGIC, 18, struct dmo_mirror)
 #define DMO_IOC_FAULT		_IOW(DMO_IOC_MAGIC, 19, struct dmo_fault)
+#define DMO_IOC_LOWAT		_IOW(DMO_IOC_MAGIC, 20, struct dmo_lowat)
 
 /* With an array of n entries. */
 #define DMO_IOC_SIZED(nr, bytes) _IOC(_IOC_READ | _IOC_WRITE, DMO_IOC_MAGIC, nr, bytes)

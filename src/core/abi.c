@@ -210,6 +210,15 @@ static int check_fault(const void *arg, u32 ndevices)
 	return r->length && prot_ok(r->prot) ? 0 : -EINVAL;
 }
 
+static int check_lowat(const void *arg, u32 ndevices)
+{
+	const struct dmo_lowat *r = arg;
+
+	if (r->flags || r->reserved)
+		return -EINVAL;
+	return r->count && r->count <= DMO_LOWAT_MAX ? 0 : -EINVAL;
+}
+
 static int check_object_create(const void *arg, u32 ndevices)
 {
 	const struct dmo_object_create *r = arg;
@@ -274,6 +283,7 @@ static const struct request requests[] = {
 	[17] = { C, RW, sizeof(struct dmo_unmap), sizeof(struct dmo_unmap_op), DMO_UNMAP_MAX, check_unmap },
 	[18] = { C, W, sizeof(struct dmo_mirror), 0, 0, check_mirror },
 	[19] = { C, W, sizeof(struct dmo_fault), 0, 0, check_fault },
+	[20] = { C, W, sizeof(struct dmo_lowat), 0, 0, check_lowat },
 	[32] = { K, RW, sizeof(struct dmo_object_create), 0, 0, check_object_create },
 };
 

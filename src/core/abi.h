@@ -28,6 +28,7 @@
  *	EXPORT		pages, not 0
  *	MIRROR		pages, not 0			prot as for a map operation
  *	FAULT		any, not 0			prot as for a map operation
+ *	LOWAT						count 1 to DMO_LOWAT_MAX
  *	MAP, UNMAP	see dmo_abi_check_map_op: the operations are checked one by one as they are carried
  *			out, because those before a bad one are to take effect
  *	OBJECT_CREATE	not looked at			size 0 with a backing fd, 1 to 2^63 - 1 with -1; -EBADF for any
@@ -70,6 +71,15 @@ int dmo_abi_check_unmap_op(const struct dmo_unmap_op *op);
 int dmo_abi_check_command(const struct dmo_command *c);
 
 #define DMO_CMD_RANGES_MAX	8
+
+/*
+ * Whether who waits for wanted completions is to have what is there (ioctl_dmo_lowat(2)): ready ones, of outstanding
+ * commands whose completions have not been read.
+ */
+static inline bool dmo_completions_ready(u32 ready, u32 outstanding, u32 wanted)
+{
+	return ready && (ready >= wanted || ready == outstanding);
+}
 
 /* Device addresses that a command touches; never empty. */
 struct dmo_cmd_range {

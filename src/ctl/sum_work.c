@@ -244,6 +244,8 @@ static void *worker(void *arg)
 	struct dmo_as *as;
 	int r = dmo_as_create(work->dev, &as);
 
+	if (r == 0)
+		dmo_lowat(as, BATCH);		/* it only saves wake-ups */
 	while (claim(work, &b)) {
 		if (r == 0) {
 			open_all(&b);

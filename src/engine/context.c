@@ -3,11 +3,14 @@
  * context.c - open device contexts: commands in, completions out
  *
  * write(2) hands commands to the device (or, for a device that takes no faults, to command.c); read(2) takes completions.
- * A read that finds none is kept and answered by the thread that brings the next one; nothing here ever blocks a worker.
+ * A read that finds too few (ioctl_dmo_lowat(2)) is kept and answered by the thread that brings the next one; nothing
+ * here ever blocks a worker.
  *
  * Locks: ctx->lock the address space; ctx->out_lock all of the queues. No callback is called with either held.
  */
 #include "engine/internal.h"
+
+#include "core/abi.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -30,6 +33,7 @@ int eng_ctx_open(struct eng_device *dev, const struct eng_cred *cred, struct eng
 	ctx->cred = *cred;
 	ctx->out_tail = &ctx->out;
 	ctx->queue_tail = &ctx->queue;
+	ctx->lowat = 1;
 	ctx->dying_last = 0;
 	ctx->dying_first = 1;
 	pthread_mutex_init(&ctx->lock, NULL);
@@ -130,9 +134,16 @@ static size_t take(struct eng_ctx *ctx, void *buf, size_t length)
 		if (!ctx->out)
 			ctx->out_tail = &ctx->out;
 		ctx->outstanding--;
+		ctx->ready--;
 		free(o);
 	}
 	return got;
+}
+
+/* Whether who has room for that many completions is to have what is there. out_lock held. */
+static bool readable(const struct eng_ctx *ctx, size_t room)
+{
+	return dmo_completions_ready(ctx->ready, ctx->outstanding, room < ctx->lowat ? room : ctx->lowat);
 }
 
 /* Readers that can be answered now, each with its result set, off the list. out_lock held. */
@@ -140,7 +151,7 @@ static struct eng_req *serve_readers(struct eng_ctx *ctx)
 {
 	struct eng_req *served = NULL, **tail = &served;
 
-	while (ctx->readers && ctx->out) {
+	while (ctx->readers && readable(ctx, ctx->readers->length / sizeof(struct dmo_completion))) {
 		struct eng_req *r = ctx->readers;
 
 		ctx->readers = r->next;
@@ -152,11 +163,28 @@ static struct eng_req *serve_readers(struct eng_ctx *ctx)
 	return served;
 }
 
+/* Tells who waits, if there is enough for them. Called with out_lock, which it gives back. */
+static void wake(struct eng_ctx *ctx)
+{
+	struct eng_req *served = serve_readers(ctx), *next;
+	void *handle = readable(ctx, ctx->lowat) ? ctx->poll_handle : NULL;
+
+	if (handle)
+		ctx->poll_handle = NULL;
+	pthread_mutex_unlock(&ctx->out_lock);
+	if (handle) {
+		ctx->dev->eng->fs->poll_notify(handle);
+		ctx->dev->eng->fs->poll_forget(handle);
+	}
+	for (; served; served = next) {
+		next = served->next;
+		served->done(served);
+	}
+}
+
 void eng_ctx_complete(struct eng_ctx *ctx, const struct dmo_completion *c)
 {
-	struct eng_req *served;
 	struct eng_out *o;
-	void *handle;
 
 	if (c->status)
 		atomic_fetch_add(&ctx->dev->stats.command_errors, 1);
@@ -167,33 +195,28 @@ void eng_ctx_complete(struct eng_ctx *ctx, const struct dmo_completion *c)
 	*o = (struct eng_out){ .completion = *c };
 	*ctx->out_tail = o;
 	ctx->out_tail = &o->next;
-	served = serve_readers(ctx);
-	handle = ctx->out ? ctx->poll_handle : NULL;
-	if (handle)
-		ctx->poll_handle = NULL;
-	pthread_mutex_unlock(&ctx->out_lock);
-	if (handle) {
-		ctx->dev->eng->fs->poll_notify(handle);
-		ctx->dev->eng->fs->poll_forget(handle);
-	}
-	while (served) {
-		struct eng_req *next = served->next;
+	ctx->ready++;
+	wake(ctx);
+}
 
-		served->done(served);
-		served = next;
-	}
+void eng_ctx_lowat(struct eng_ctx *ctx, unsigned count)
+{
+	pthread_mutex_lock(&ctx->out_lock);
+	ctx->lowat = count;
+	wake(ctx);
 }
 
 void eng_ctx_read(struct eng_ctx *ctx, struct eng_req *r, void *buf, size_t length, bool nonblock)
 {
-	int64_t result = -EINVAL;
+	size_t room = length / sizeof(struct dmo_completion);
+	int64_t result;
 
-	if (length < sizeof(struct dmo_completion)) {
-		answer(r, result);
+	if (!room) {
+		answer(r, -EINVAL);
 		return;
 	}
 	pthread_mutex_lock(&ctx->out_lock);
-	result = take(ctx, buf, length);
+	result = nonblock || readable(ctx, room) ? (int64_t)take(ctx, buf, length) : 0;
 	if (!result && !nonblock) {
 		struct eng_req **at = &ctx->readers;
 
@@ -233,7 +256,7 @@ unsigned eng_ctx_poll(struct eng_ctx *ctx, void *handle)
 	unsigned events;
 
 	pthread_mutex_lock(&ctx->out_lock);
-	events = (ctx->out ? POLLIN | POLLRDNORM : 0) |
+	events = (readable(ctx, ctx->lowat) ? POLLIN | POLLRDNORM : 0) |
 		 (ctx->outstanding < OUTSTANDING_MAX ? POLLOUT | POLLWRNORM : 0);
 	if (handle) {
 		old = ctx->poll_handle;
@@ -308,7 +331,7 @@ static void unreserve(struct eng_ctx *ctx, unsigned n)
 {
 	pthread_mutex_lock(&ctx->out_lock);
 	ctx->outstanding -= n;
-	pthread_mutex_unlock(&ctx->out_lock);
+	wake(ctx);
 }
 
 void eng_ctx_write(struct eng_ctx *ctx, struct eng_req *r, const void *buf, size_t length)

@@ -366,7 +366,9 @@ struct eng_ctx {
 	pthread_cond_t out_cond;
 	struct eng_out *out, **out_tail;
 	struct eng_out *spare;		/* for the completions of commands under way */
-	unsigned outstanding;		/* commands written, completions not yet read or queued */
+	unsigned ready;			/* completions in out */
+	unsigned outstanding;		/* commands written whose completions have not been read */
+	unsigned lowat;			/* ready ones that a waiting reader wants: dmo_completions_ready */
 	struct eng_req *readers;	/* waiting for completions */
 	void *poll_handle;
 	unsigned users;			/* work that uses the context, under out_lock */
@@ -382,6 +384,7 @@ extern const struct dmo_space_ops eng_space_ops;
 
 void eng_ctx_cancel(struct eng_ctx *ctx, struct eng_req *req);
 void eng_ctx_complete(struct eng_ctx *ctx, const struct dmo_completion *c);
+void eng_ctx_lowat(struct eng_ctx *ctx, unsigned count);	/* DMO_IOC_LOWAT */
 void eng_ctx_enter(struct eng_ctx *ctx);		/* work begins that uses the context; eng_ctx_release waits */
 void eng_ctx_leave(struct eng_ctx *ctx);
 void eng_ctx_unmap_all(struct eng_ctx *ctx);

@@ -165,12 +165,19 @@ static int do_fault(struct request *r, void *arg)
 	return eng_ctx_fault(r->ctx, f->va, f->length, f->prot & DMO_PROT_WRITE, &r->req->cancelled);
 }
 
+static int do_lowat(struct request *r, void *arg)
+{
+	eng_ctx_lowat(r->ctx, ((struct dmo_lowat *)arg)->count);
+	return 0;
+}
+
 static const struct handler context_handlers[] = {
 	{ _IOC_NR(DMO_IOC_DEVICE), false, do_device },
 	{ _IOC_NR(DMO_IOC_MAP(0)), true, do_map },
 	{ _IOC_NR(DMO_IOC_UNMAP(0)), true, do_unmap },
 	{ _IOC_NR(DMO_IOC_MIRROR), true, do_mirror },
 	{ _IOC_NR(DMO_IOC_FAULT), true, do_fault },
+	{ _IOC_NR(DMO_IOC_LOWAT), false, do_lowat },
 	{ 0, false, NULL }
 };
 

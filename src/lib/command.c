@@ -71,6 +71,14 @@ PUBLIC int dmo_submit(struct dmo_as *as, const struct dmo_command *commands, uns
 	return write_all(as->fd, commands, count);
 }
 
+PUBLIC int dmo_lowat(struct dmo_as *as, unsigned count)
+{
+	KEEP_ERRNO;
+	struct dmo_lowat request = { .count = count };
+
+	return sys_ioctl(as->fd, DMO_IOC_LOWAT, &request);
+}
+
 /* ---- sorting completions; lock held ---- */
 
 /* Gives a completion to the dmo_run that waits for it. One that nobody waits for is dropped: its thread is gone. */

@@ -358,6 +358,23 @@ START_TEST(fault_refuses_bad_arguments)
 }
 END_TEST
 
+START_TEST(lowat_refuses_bad_arguments)
+{
+	static const struct spoil list[] = {
+		SPOIL(struct dmo_lowat, count, 0, EINVAL),
+		SPOIL(struct dmo_lowat, count, DMO_LOWAT_MAX + 1, EINVAL),
+		SPOIL(struct dmo_lowat, count, ~0u, EINVAL),
+		SPOIL(struct dmo_lowat, flags, 1, EINVAL),
+		SPOIL(struct dmo_lowat, reserved, 1, EINVAL),
+	};
+	struct dmo_lowat good = { .count = DMO_LOWAT_MAX };
+	int ctx = ctx_open("npu0");
+
+	TRY(ctx, DMO_IOC_LOWAT, &good, list);
+	ck_ok(request(ctx, DMO_IOC_LOWAT, &good));
+}
+END_TEST
+
 /* ---- numbers, sizes, directions ------------------------------------------------------------------ */
 
 static const unsigned long object_requests[] = {
@@ -366,7 +383,7 @@ static const unsigned long object_requests[] = {
 };
 
 static const unsigned long context_requests[] = {
-	DMO_IOC_DEVICE, DMO_IOC_MAP(1), DMO_IOC_UNMAP(1), DMO_IOC_MIRROR, DMO_IOC_FAULT,
+	DMO_IOC_DEVICE, DMO_IOC_MAP(1), DMO_IOC_UNMAP(1), DMO_IOC_MIRROR, DMO_IOC_FAULT, DMO_IOC_LOWAT,
 };
 
 static void try_shapes(int fd, unsigned long cmd)
@@ -416,7 +433,7 @@ START_TEST(numbers_nobody_has_are_refused)
 	unsigned nr;
 
 	for (nr = 0; nr < 256; nr++) {
-		if ((nr >= 1 && nr <= 10) || (nr >= 16 && nr <= 19))
+		if ((nr >= 1 && nr <= 10) || (nr >= 16 && nr <= 20))
 			continue;
 		ck_errno(request(fd, _IOC(_IOC_READ | _IOC_WRITE, DMO_IOC_MAGIC, nr, 64), arg), ENOTTY);
 		ck_errno(request(ctx, _IOC(_IOC_READ | _IOC_WRITE, DMO_IOC_MAGIC, nr, 64), arg), ENOTTY);
@@ -592,6 +609,7 @@ int main(void)
 	conf_test(&run, unmap_refuses_bad_arguments);
 	conf_test(&run, mirror_refuses_bad_arguments);
 	conf_test(&run, fault_refuses_bad_arguments);
+	conf_test(&run, lowat_refuses_bad_arguments);
 	conf_case(&run, "shapes", one_device, 20);
 	conf_test(&run, requests_of_another_size_or_direction_are_refused);
 	conf_test(&run, requests_on_the_wrong_kind_of_descriptor_are_refused);

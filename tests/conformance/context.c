@@ -70,6 +70,18 @@ int ctx_run(int ctx, const struct dmo_command *command, struct dmo_completion *c
 	return err;
 }
 
+/* A chain that leads from a page to itself, followed for longer than anybody lives. */
+void ctx_submit_endless(int ctx)
+{
+	int fd = obj_create("loop", PAGE);
+	uint64_t va = ctx_map(ctx, fd, 0, PAGE, DMO_PROT_READ);
+	struct dmo_command command;
+
+	obj_pwrite(fd, &va, sizeof(va), 0);
+	dmo_cmd_chase(&command, va, 1ull << 60);
+	ck_assert_int_eq(dmo_submit(ctx_handle(ctx), &command, 1), 1);
+}
+
 int ctx_fill_completion(int ctx, uint64_t va, uint64_t length, int byte, struct dmo_completion *completion)
 {
 	struct dmo_command command;

@@ -307,16 +307,11 @@ START_TEST(a_context_polls_readable_when_a_completion_came)
 }
 END_TEST
 
-/* A chain that leads from a page to itself, followed for longer than anybody lives. */
 static int endless(void)
 {
-	int ctx = ctx_open("npu0"), fd = obj_create("loop", PAGE);
-	uint64_t va = ctx_map(ctx, fd, 0, PAGE, DMO_PROT_READ);
-	struct dmo_command command;
+	int ctx = ctx_open("npu0");
 
-	obj_pwrite(fd, &va, sizeof(va), 0);
-	dmo_cmd_chase(&command, va, 1ull << 60);
-	ck_assert_int_eq(dmo_submit(ctx_handle(ctx), &command, 1), 1);
+	ctx_submit_endless(ctx);
 	return ctx;
 }
 

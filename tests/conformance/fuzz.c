@@ -61,6 +61,7 @@ struct fuzzed {
 static const unsigned long requests[] = {
 	DMO_IOC_INFO, DMO_IOC_DEVICE, DMO_IOC_KEY, DMO_IOC_ADVISE, DMO_IOC_QUERY(3), DMO_IOC_MIGRATE, DMO_IOC_WAIT,
 	DMO_IOC_PIN, DMO_IOC_UNPIN, DMO_IOC_EXPORT, DMO_IOC_MAP(3), DMO_IOC_UNMAP(3), DMO_IOC_MIRROR, DMO_IOC_FAULT,
+	DMO_IOC_LOWAT,
 };
 
 static void random_request(const struct fuzzed *f)

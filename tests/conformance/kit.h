@@ -121,6 +121,8 @@ int ctx_unmap(int ctx, uint64_t va, uint64_t length);
 /* Runs one command: the status of its completion, which must come. */
 int ctx_run(int ctx, const struct dmo_command *command, struct dmo_completion *completion);
 /* The same for one kind. */
+/* Queues a command that ends when the context is closed. */
+void ctx_submit_endless(int ctx);
 int ctx_fill_completion(int ctx, uint64_t va, uint64_t length, int byte, struct dmo_completion *completion);
 int ctx_fill(int ctx, uint64_t va, uint64_t length, int byte);
 int ctx_copy(int ctx, uint64_t dst, uint64_t src, uint64_t length);

@@ -21,6 +21,7 @@ union any {
 	struct dmo_unmap unmap;
 	struct dmo_mirror mirror;
 	struct dmo_fault fault;
+	struct dmo_lowat lowat;
 	struct dmo_object_create create;
 };
 
@@ -60,6 +61,7 @@ static const struct { u32 cmd; int object, context; } numbers[] = {
 	{ DMO_IOC_UNMAP(3), -ENOTTY, 0 },
 	{ DMO_IOC_MIRROR, -ENOTTY, 0 },
 	{ DMO_IOC_FAULT, -ENOTTY, 0 },
+	{ DMO_IOC_LOWAT, -ENOTTY, 0 },
 };
 
 static int on_control(u32 cmd)
@@ -79,6 +81,7 @@ static void make_right(u32 cmd)
 	case 17: arg.unmap.count = 3; break;
 	case 18: arg.mirror.length = DMO_PAGE_SIZE; arg.mirror.prot = DMO_PROT_READ; break;
 	case 19: arg.fault.length = 1; arg.fault.prot = DMO_PROT_WRITE; break;
+	case 20: arg.lowat.count = 1; break;
 	}
 }
 
@@ -204,6 +207,8 @@ START_TEST(every_reserved_byte_and_unknown_flag_is_refused)
 		FLAGS(DMO_IOC_MIRROR, dmo_mirror, 0),
 		RESERVED(DMO_IOC_FAULT, dmo_fault, reserved),
 		FLAGS(DMO_IOC_FAULT, dmo_fault, 0),
+		RESERVED(DMO_IOC_LOWAT, dmo_lowat, reserved),
+		FLAGS(DMO_IOC_LOWAT, dmo_lowat, 0),
 	};
 
 	for (unsigned i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {

@@ -74,6 +74,11 @@ static bool fine_fault(const struct dmo_fault *r)
 	return in_file(r->va, r->length) && r->length && is_prot(r->prot) && !r->flags;
 }
 
+static bool fine_lowat(const struct dmo_lowat *r)
+{
+	return r->count && r->count <= DMO_LOWAT_MAX && !r->flags;
+}
+
 static bool fine(uint32_t nr, const void *arg, size_t size, uint32_t ndevices)
 {
 	const struct dmo_migrate *migrate = arg;
@@ -99,6 +104,7 @@ static bool fine(uint32_t nr, const void *arg, size_t size, uint32_t ndevices)
 	case 18: return pages(mirror->address, mirror->length) && mirror->length && !mirror->flags &&
 			is_prot(mirror->prot);
 	case 19: return fine_fault(arg);
+	case 20: return fine_lowat(arg);
 	default: return nr == 1 || nr == 3;
 	}
 }
@@ -106,13 +112,13 @@ static bool fine(uint32_t nr, const void *arg, size_t size, uint32_t ndevices)
 /* Where each request's reserved bytes begin, and how many there are. */
 static const struct {
 	uint16_t at, bytes;
-} reserved[20] = {
+} reserved[21] = {
 #define RESERVED(nr, type, field) [nr] = { offsetof(struct type, field), sizeof(((struct type *)0)->field) }
 	RESERVED(2, dmo_device_info, reserved), RESERVED(4, dmo_advise, reserved),
 	RESERVED(5, dmo_query, reserved), RESERVED(6, dmo_migrate, reserved), RESERVED(7, dmo_wait, reserved),
 	RESERVED(8, dmo_pin, reserved), RESERVED(9, dmo_pin, reserved), RESERVED(10, dmo_export, reserved),
 	RESERVED(16, dmo_map, reserved), RESERVED(17, dmo_unmap, reserved), RESERVED(18, dmo_mirror, reserved),
-	RESERVED(19, dmo_fault, reserved),
+	RESERVED(19, dmo_fault, reserved), RESERVED(20, dmo_lowat, reserved),
 };
 
 static bool documented(int err)
@@ -129,7 +135,7 @@ static void check_request(uint32_t form, uint32_t cmd, uint8_t *arg, size_t size
 	require(documented(err), "a request is refused with a documented error");
 	if (err)
 		return;
-	require(_IOC_TYPE(cmd) == DMO_IOC_MAGIC && nr < 20, "type and number of an accepted request are known");
+	require(_IOC_TYPE(cmd) == DMO_IOC_MAGIC && nr <= 20, "type and number of an accepted request are known");
 	require((nr >= 16) == (side == DMO_ABI_CONTEXT) || nr == 2, "an accepted request is its side's");
 	require(!(_IOC_DIR(cmd) & _IOC_WRITE) || _IOC_SIZE(cmd) <= size, "the argument is there in whole");
 	require(fine(nr, arg, size, ndevices), "an accepted request is within its bounds");
@@ -260,10 +266,11 @@ static uint64_t edge(void)
 
 static uint32_t cmd_of(uint32_t nr, uint32_t n)
 {
-	static const uint32_t fixed[20] = {
+	static const uint32_t fixed[21] = {
 		[1] = DMO_IOC_INFO, [2] = DMO_IOC_DEVICE, [3] = DMO_IOC_KEY, [4] = DMO_IOC_ADVISE,
 		[6] = DMO_IOC_MIGRATE, [7] = DMO_IOC_WAIT, [8] = DMO_IOC_PIN, [9] = DMO_IOC_UNPIN,
 		[10] = DMO_IOC_EXPORT, [18] = DMO_IOC_MIRROR, [19] = DMO_IOC_FAULT,
+		[20] = DMO_IOC_LOWAT,
 	};
 
 	return nr == 5 ? DMO_IOC_QUERY(n) : nr == 16 ? DMO_IOC_MAP(n) : nr == 17 ? DMO_IOC_UNMAP(n) : fixed[nr];
@@ -272,7 +279,7 @@ static uint32_t cmd_of(uint32_t nr, uint32_t n)
 /* Two numbers first (a range in most), then small ones, and zeros where reserved fields may be. */
 static void make_request(struct buffer *b)
 {
-	uint32_t nr = 1 + random_below(19), n = random_below(4), cmd = cmd_of(nr, n), context = nr >= 16 ? 4 : 0;
+	uint32_t nr = 1 + random_below(20), n = random_below(4), cmd = cmd_of(nr, n), context = nr >= 16 ? 4 : 0;
 	bool array = nr == 5 || nr == 16 || nr == 17;
 
 	put32(b, context | (1 + random_below(66)) << 3);

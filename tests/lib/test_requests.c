@@ -284,6 +284,7 @@ START_TEST(foreign_context_gives_enotty)
 	ck_assert_int_eq(dmo_unmap(as, 0, 4096), -ENOTTY);
 	ck_assert_int_eq(dmo_mirror(as, &op, 4096, DMO_PROT_READ, 0), -ENOTTY);
 	ck_assert_int_eq(dmo_dev_fault(as, 0, 4096, DMO_PROT_READ), -ENOTTY);
+	ck_assert_int_eq(dmo_lowat(as, 1), -ENOTTY);
 	ck_assert_int_eq(dmo_map(as, dmo_as_fd(as), 0, 4096, DMO_PROT_READ, 0, 0, &va), -ENOTTY);
 	ck_assert_int_eq(dmo_as_attach(as, dmo_as_fd(as), DMO_PROT_READ, &va, NULL), -ENODATA);
 	dmo_as_destroy(as);

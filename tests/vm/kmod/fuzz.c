@@ -153,6 +153,7 @@ static const struct field mirror_fields[] = {
 static const struct field fault_fields[] = {
 	F(dmo_fault, va, ADDRESS), F(dmo_fault, length, BYTES), F(dmo_fault, prot, PROT), F(dmo_fault, flags, ZERO),
 };
+static const struct field lowat_fields[] = { F(dmo_lowat, count, NUMBER), F(dmo_lowat, flags, ZERO) };
 static const struct field create_fields[] = {
 	F(dmo_object_create, backing, DESCRIPTOR), F(dmo_object_create, flags, PROT),
 	F(dmo_object_create, size, BYTES),
@@ -188,6 +189,7 @@ static const struct shape shapes[] = {
 	ARRAY(DMO_IOC_UNMAP(0), map_fields, unmap_op_fields, dmo_unmap_op, DMO_UNMAP_MAX),
 	SHAPE(CONTEXT, DMO_IOC_MIRROR, mirror_fields),
 	SHAPE(CONTEXT, DMO_IOC_FAULT, fault_fields),
+	SHAPE(CONTEXT, DMO_IOC_LOWAT, lowat_fields),
 	SHAPE(CONTROL, DMO_IOC_OBJECT_CREATE, create_fields),
 };
 
