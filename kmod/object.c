@@ -5,7 +5,9 @@
  * There is one object for a backing inode, however often it is made: a table finds it. Open files,
  * mappings of CPUs and of devices each count as a use. The last use ends the object: what devices hold
  * newer is written back first (for fresh memory, which nobody else can see, it is dropped). If that
- * fails the object stays, with its device memory, and tries again later: no byte is lost.
+ * fails the object stays, with its device memory, and tries again later: no byte is lost. It stays, too,
+ * while it has pages that were lost with a device, so that they never read as the old data that the
+ * backing file has (invariant 9), unless that was removed.
  *
  *	made --kdm_obj_put(last)--> retiring --written back--> gone
  *	  ^                             |
@@ -136,6 +138,12 @@ void kdm_visit_objects(void (*visit)(struct kdm_obj *obj, void *arg), void *arg)
 
 /* ---- the end -------------------------------------------------------------- */
 
+/* Whether somebody may come to read what was lost. */
+static bool keeps_lost(const struct kdm_obj *obj)
+{
+	return obj->core.lost && !obj->fresh && obj->backing_inode->i_nlink;
+}
+
 static void free_obj(struct rcu_head *rcu)
 {
 	kfree(container_of(rcu, struct kdm_obj, rcu));
@@ -174,7 +182,8 @@ static void retire(struct kdm_obj *obj)
 		spin_unlock(&kdm_objects_lock);
 		return;
 	}
-	if (obj->core.copies) {		/* the backing file refused, or a CPU keeps pages pinned */
+	/* With copies left the backing file refused, or a CPU keeps pages pinned. */
+	if (obj->core.copies || keeps_lost(obj)) {
 		atomic_inc(&obj->users);
 		spin_unlock(&kdm_objects_lock);
 		if (err)

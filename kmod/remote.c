@@ -141,10 +141,15 @@ void kdm_remote_fini(struct kdm_obj *obj)
 static struct page *read_page(struct kdm_obj *obj, pgoff_t index)
 {
 	struct address_space *mapping = obj->backing_inode->i_mapping;
+	struct mem_cgroup *old = set_active_memcg(obj->memcg);
+	struct page *page;
 
 	if (shmem_mapping(mapping))
-		return shmem_read_mapping_page(mapping, index);
-	return read_mapping_page(mapping, index, obj->ro);
+		page = shmem_read_mapping_page(mapping, index);
+	else
+		page = read_mapping_page(mapping, index, obj->ro);
+	set_active_memcg(old);
+	return page;
 }
 
 /* Of pages, those that are not in host yet; what can't be read, and is not owed, leaves pages. */

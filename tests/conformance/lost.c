@@ -246,6 +246,22 @@ START_TEST(truncated_lost_pages_come_back_as_zeros)
 }
 END_TEST
 
+START_TEST(a_lost_page_stays_lost_when_nobody_has_the_file_open)
+{
+	struct scene s = lose();
+	int fd;
+
+	ctx_close(s.ctx);
+	ck_ok(close(s.fd));
+	sleep_ms(50);
+	fd = obj_open("o", O_RDWR);
+	ck_errno(read_page(fd, FIRST), EIO);
+	check_others(fd);
+	obj_write_pattern(fd, 0, PAGES * PAGE, 2);
+	obj_check_pattern(fd, 0, PAGES * PAGE, 2);
+}
+END_TEST
+
 START_TEST(fsync_tells_of_lost_pages)
 {
 	struct scene s = lose();
@@ -379,6 +395,7 @@ int main(void)
 	conf_test(&run, a_lost_page_that_is_partly_overwritten_stays_lost);
 	conf_test(&run, a_punched_lost_page_reads_as_zeros);
 	conf_test(&run, truncated_lost_pages_come_back_as_zeros);
+	conf_test(&run, a_lost_page_stays_lost_when_nobody_has_the_file_open);
 	conf_test(&run, fsync_tells_of_lost_pages);
 	conf_test(&run, the_loss_is_announced);
 	conf_test(&run, commands_of_a_lost_device_end_with_an_error);
