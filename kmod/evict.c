@@ -222,7 +222,7 @@ static int evict_copy(struct kdm_obj *obj, struct dmo_copy *c, unsigned int firs
 		return 0;
 	}
 	mutex_lock(&dev->lock);
-	c->block->evicted = ++dev->core.clock;
+	dmo_block_set_evicted(c->block, ++dev->core.clock);
 	mutex_unlock(&dev->lock);
 	kdm_copy_freed(c);
 	return 0;

@@ -479,7 +479,7 @@ static void note_stay(struct kdm_access *a, struct dmo_block *b)
 	if (dmo_bits_any(dmo_block_bits(b, DMO_REMOTE)))
 		return;
 	mutex_lock(&a->dev->lock);
-	b->evicted = ++a->dev->core.clock;
+	dmo_block_set_evicted(b, ++a->dev->core.clock);
 	mutex_unlock(&a->dev->lock);
 }
 

@@ -56,6 +56,7 @@ void dmo_object_forget_blocks(struct dmo_object *o)
 	while ((b = dmo_radix_next(&o->blocks, &i)))
 		block_free(b);
 	o->lost = 0;
+	o->evicted = false;
 }
 
 void dmo_object_fini(struct dmo_object *o)

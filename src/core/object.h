@@ -168,6 +168,9 @@ struct dmo_object {
 	u32 lost;		/* blocks with LOST pages */
 	u64 next_page;		/* where a sequential device would go on */
 	u64 run;		/* pages of the sequential run so far */
+	u64 noted;		/* the page after the last fault that scatter counts */
+	u8 scatter;		/* faults with nothing beside them, on balance (policy.c) */
+	bool evicted;		/* some block of it was */
 	struct dmo_radix blocks;
 	struct dmo_itree rmap;	/* mappings of devices, by byte offset */
 	struct dmo_attrs attrs;
@@ -226,6 +229,13 @@ void dmo_block_wprotected(struct dmo_block *b, unsigned first, unsigned count, c
 void dmo_block_mapped(struct dmo_block *b, unsigned first, unsigned count, bool write, bool remote);
 /* The CPU may hold the pages from now on, or no more. */
 void dmo_block_set_cpu(struct dmo_block *b, unsigned first, unsigned count, bool holds);
+/* It was evicted, or mapped remotely, at that time of the device. */
+static inline void dmo_block_set_evicted(struct dmo_block *b, u64 clock)
+{
+	b->evicted = clock;
+	b->object->evicted = true;
+}
+
 /* The content of the pages changed in the backing file, or is dead: no copy is valid any more, none lost. */
 void dmo_block_drop(struct dmo_block *b, unsigned first, unsigned count);
 /*

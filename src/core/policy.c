@@ -4,6 +4,8 @@
 #define BASE_ORDER	4u	/* 64 KiB */
 #define RUN_PAGES	32u	/* a run this long counts as sequential */
 #define AHEAD_MAX	1024u	/* pages: 4 MiB */
+#define SCATTER_STEP	4u	/* scattered faults for each halving of the window */
+#define SCATTER_MAX	((BASE_ORDER + 1) * SCATTER_STEP - 1)
 
 static unsigned cap_order(const struct dmo_device *d)
 {
@@ -14,7 +16,43 @@ static unsigned cap_order(const struct dmo_device *d)
 	return order;
 }
 
-static unsigned start_order(const struct dmo_block *b, unsigned page, const struct dmo_attr *attr)
+/* What is brought along has to leave again before long: the object lacks room on the device. */
+static bool lacks_room(const struct dmo_object *o, const struct dmo_device *d)
+{
+	return o->evicted || o->size > d->limit << DMO_PAGE_SHIFT;
+}
+
+static bool beside_valid(const u64 *valid, unsigned page)
+{
+	return (page && dmo_bits_test(valid, page - 1)) ||
+	       (page + 1 < DMO_BLOCK_PAGES && dmo_bits_test(valid, page + 1));
+}
+
+/*
+ * Notes a fault that asks for few pages: scattered is one with nothing beside it that came before. Whoever works his
+ * way along, in whatever direction and however many do, has something beside each fault.
+ */
+static void note_scatter(struct dmo_block *b, const u64 *valid, unsigned page)
+{
+	struct dmo_object *o = b->object;
+	u64 noted = b->index * DMO_BLOCK_PAGES + page + 1;
+
+	if (o->noted == noted || (valid && dmo_bits_test(valid, page)))
+		return;		/* asked again, or nothing is brought */
+	o->noted = noted;
+	if (valid && beside_valid(valid, page))
+		o->scatter -= !!o->scatter;
+	else if (o->scatter < SCATTER_MAX)
+		o->scatter++;
+}
+
+static unsigned base_order(const struct dmo_object *o, const struct dmo_device *d)
+{
+	return lacks_room(o, d) ? BASE_ORDER - o->scatter / SCATTER_STEP : BASE_ORDER;
+}
+
+static unsigned start_order(const struct dmo_block *b, const struct dmo_device *d, unsigned page,
+			    const struct dmo_attr *attr)
 {
 	const struct dmo_object *o = b->object;
 
@@ -26,7 +64,7 @@ static unsigned start_order(const struct dmo_block *b, unsigned page, const stru
 		return DMO_PHYS_ORDER_BLOCK;
 	if (o->run >= RUN_PAGES && o->next_page == b->index * DMO_BLOCK_PAGES + page)
 		return DMO_PHYS_ORDER_BLOCK;
-	return BASE_ORDER;
+	return base_order(o, d);
 }
 
 /* Grows while half of the larger window is valid already or wanted now. */
@@ -57,18 +95,24 @@ static unsigned span_order(unsigned page, u64 pages)
 	return order;
 }
 
-struct dmo_window dmo_policy_window(const struct dmo_block *b, const struct dmo_device *d, unsigned page, u64 bytes,
+struct dmo_window dmo_policy_window(struct dmo_block *b, const struct dmo_device *d, unsigned page, u64 bytes,
 				    const struct dmo_attr *attr)
 {
 	const struct dmo_copy *c = dmo_block_copy(b, d);
-	unsigned order = start_order(b, page, attr), need = span_order(page, (bytes >> DMO_PAGE_SHIFT) + !bytes);
-	unsigned cap = cap_order(d);
+	const u64 *valid = c ? dmo_copy_bits(c, DMO_VALID) : NULL;
+	u64 pages = (bytes >> DMO_PAGE_SHIFT) + !bytes;
+	unsigned cap = cap_order(d), order;
 
+	if (pages < 1u << BASE_ORDER)
+		note_scatter(b, valid, page);
+	order = start_order(b, d, page, attr);
 	if (!attr->granularity && !(attr->flags & DMO_ATTR_RANDOM)) {
+		unsigned need = span_order(page, pages);
+
 		if (order < need)
 			order = need;
-		if (c)
-			order = dense_order(dmo_copy_bits(c, DMO_VALID), page, order);
+		if (valid)
+			order = dense_order(valid, page, order);
 	}
 	if (order > cap)
 		order = cap;

@@ -20,8 +20,11 @@ struct dmo_window {
  * RANDOM: the page (or the granularity asked for). SEQUENTIAL, or a run under way: the block. Else 64 KiB, grown to the
  * next power of two while half of that is here already, and to what the command will need. Never more than an
  * eighth of the device, so that small memories are not turned over by one fault.
+ *
+ * The fault is noted: an object that lacks room on the device (it is larger, or was evicted from one) has less
+ * brought along, down to the page alone, the more its faults are scattered, and 64 KiB again when they are not.
  */
-struct dmo_window dmo_policy_window(const struct dmo_block *b, const struct dmo_device *d, unsigned page, u64 bytes,
+struct dmo_window dmo_policy_window(struct dmo_block *b, const struct dmo_device *d, unsigned page, u64 bytes,
 				    const struct dmo_attr *attr);
 
 /*

@@ -152,7 +152,7 @@ static void free_copy(struct dmo_copy *c, bool remember)
 
 	pthread_mutex_lock(&dev->lock);
 	if (remember)
-		b->evicted = ++dev->core.clock;
+		dmo_block_set_evicted(b, ++dev->core.clock);
 	dmo_copy_free(c);
 	pthread_cond_broadcast(&dev->cond);
 	pthread_mutex_unlock(&dev->lock);

@@ -253,7 +253,7 @@ static int enter_remote(struct eng_access *a, struct dmo_plan *plan)
 	}
 	if (first) {
 		pthread_mutex_lock(&a->dev->lock);
-		plan->block->evicted = ++a->dev->core.clock;
+		dmo_block_set_evicted(plan->block, ++a->dev->core.clock);
 		pthread_mutex_unlock(&a->dev->lock);
 	}
 	atomic_fetch_add(&a->dev->stats.remote_maps, 1);

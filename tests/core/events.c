@@ -271,7 +271,7 @@ static void map_remote(struct task *t)
 
 	for (unsigned at = 0; dmo_plan_next(&t->plan, DMO_STEP_MAP_REMOTE, &at, &s);)
 		home_enter(h, t->block, t->ctx, NULL, s.first, s.count, false);
-	t->block->evicted = ++h->dev[t->dev].clock;
+	dmo_block_set_evicted(t->block, ++h->dev[t->dev].clock);
 	let_go(t);
 }
 
@@ -394,7 +394,7 @@ static void end_evict(struct task *t)
 	struct dmo_copy *c = copy_of(t);
 
 	dmo_plan_commit(&t->plan);
-	t->block->evicted = ++h->dev[t->dev].clock;
+	dmo_block_set_evicted(t->block, ++h->dev[t->dev].clock);
 	dmo_copy_trim(c);
 	let_go(t);
 }
