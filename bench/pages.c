@@ -43,6 +43,18 @@ static struct dmo_completion command(int ctx, uint32_t op, uint64_t a, uint64_t 
 
 /* ---- a device fault ------------------------------------------------------- */
 
+/* As the kernel copies pages: with other instructions --count would compare the two ways of counting. */
+static void copy_block(void *to, const void *from)
+{
+#ifdef __x86_64__
+	size_t words = DMO_BLOCK_SIZE / 8;
+
+	__asm__ volatile("rep movsq" : "+D" (to), "+S" (from), "+c" (words) : : "memory");
+#else
+	memcpy(to, from, DMO_BLOCK_SIZE);
+#endif
+}
+
 static double time_copy(const void *from)
 {
 	char *to = mmap(NULL, DMO_BLOCK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -50,10 +62,10 @@ static double time_copy(const void *from)
 
 	if (to == MAP_FAILED)
 		bench_die("mmap");
-	memcpy(to, from, DMO_BLOCK_SIZE);
+	copy_block(to, from);
 	start = bench_now();
 	for (int i = 0; i < COPIES; i++)
-		memcpy(to, from, DMO_BLOCK_SIZE);
+		copy_block(to, from);
 	return (bench_now() - start) / COPIES;
 }
 

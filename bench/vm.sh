@@ -85,3 +85,5 @@ if wanted random; then
 	done
 fi
 umount $mount
+# The service ends after the unmount: until then it holds the module.
+while pidof dmofs >/dev/null; do sleep 0.1; done

@@ -14,6 +14,7 @@
 #include <linux/uio.h>
 
 #define JOBS_MAX	32
+#define RESCHED_PAGES	32	/* copied by the CPU in one go */
 
 int kdm_alloc_pages(struct page **pages, unsigned int n)
 {
@@ -56,18 +57,28 @@ void *kdm_copy_address(struct dmo_copy *c, unsigned int page)
 	return dmo_copy_run(c, page, 1, &frame) ? dmo_dev_frame_address(dev, frame) : NULL;
 }
 
+static void copy_host(const struct dmo_copy_job *job, u32 page, void *at)
+{
+	void *host = kmap_local_page(job->host[page]);
+
+	if (job->dir == DMO_COPY_IN)
+		copy_page(at, host);
+	else
+		copy_page(host, at);
+	kunmap_local(host);
+}
+
 static void copy_by_cpu(struct dmo_dev *dev, const struct dmo_copy_job *job)
 {
-	for (u32 i = 0; i < job->pages; i++) {
-		void *at = dmo_dev_frame_address(dev, job->frame + i);
+	char *at = dmo_dev_frame_address(dev, job->frame);
 
-		if (job->dir == DMO_COPY_IN)
-			memcpy_from_page(at, job->host[i], 0, PAGE_SIZE);
-		else if (job->dir == DMO_COPY_OUT)
-			memcpy_to_page(job->host[i], 0, at, PAGE_SIZE);
+	for (u32 i = 0; i < job->pages; i++, at += PAGE_SIZE) {
+		if (job->dir == DMO_COPY_LOCAL)
+			copy_page(at, dmo_dev_frame_address(dev, job->src_frame + i));
 		else
-			memcpy(at, dmo_dev_frame_address(dev, job->src_frame + i), PAGE_SIZE);
-		cond_resched();
+			copy_host(job, i, at);
+		if (i % RESCHED_PAGES == RESCHED_PAGES - 1)
+			cond_resched();
 	}
 }
 
