@@ -19,7 +19,6 @@
 
 #include <linux/pagemap.h>
 #include <linux/sched/user.h>
-#include <linux/shmem_fs.h>
 
 static bool may_write(const struct kdm_hold *h)
 {
@@ -132,7 +131,7 @@ static int take_host_pages(struct kdm_hold *h)
 	const struct kdm_range *r = &h->export->range;
 
 	for (u64 i = r->first; i <= r->last; i++) {
-		struct page *page = shmem_read_mapping_page(h->export->obj->backing_inode->i_mapping, i);
+		struct page *page = kdm_host_page(h->export->obj, i);
 
 		if (IS_ERR(page))
 			return PTR_ERR(page);

@@ -139,6 +139,7 @@ struct kdm_obj {
 	struct mutex lock;		/* core: residency, attributes, reverse map; barrier; dma-bufs */
 	wait_queue_head_t wait;		/* a block was released, I/O ended, the barrier fell */
 	struct dmo_object core;
+	u64 shrunk;			/* the block at which the shrinker goes on */
 	struct xarray remote;		/* pages that devices read in place, by block (remote.c) */
 	u32 mappings;			/* of devices */
 	struct list_head exports;	/* dma-bufs of it */
@@ -198,6 +199,9 @@ void kdm_obj_put_later(struct kdm_obj *obj);
 void kdm_obj_track(struct kdm_obj *obj);
 /* Calls visit for each object, with a use each and no lock held. */
 void kdm_visit_objects(void (*visit)(struct kdm_obj *obj, void *arg), void *arg);
+/* The same for those in a bucket of the table, one of 2^KDM_BUCKET_BITS. */
+#define KDM_BUCKET_BITS	10
+void kdm_visit_bucket(unsigned int bucket, void (*visit)(struct kdm_obj *obj, void *arg), void *arg);
 /* Reads the backing file's size anew; obj->lock. */
 void kdm_obj_refresh(struct kdm_obj *obj);
 /* create.c: reserves a descriptor, req->fd, for *file; the caller installs it or gives both back. */
@@ -311,10 +315,17 @@ void kdm_put_pages(struct page **host, unsigned int n);
 /* Unmaps a MOVING block from the CPU. -EBUSY: pages of the (coherent) copy stay in use. */
 int kdm_unmap_copy(struct kdm_obj *obj, struct dmo_copy *c, unsigned int first, unsigned int count);
 
+/* ---- shrink.c ------------------------------------------------------------- */
+
+int kdm_shrink_init(void);
+void kdm_shrink_exit(void);
+
 /* ---- remote.c ------------------------------------------------------------- */
 
 int kdm_remote_init(void);
 void kdm_remote_exit(void);
+/* The backing file's page, read in where need be, charged to the object's owner; a reference, or an error. */
+struct page *kdm_host_page(struct kdm_obj *obj, pgoff_t index);
 /*
  * Takes pages of the plan's window back from the CPU and finds them in the page cache, which reads them in
  * where need be; the block is MOVING, no lock held. host: as for kdm_revoke. Pages that can't be had leave

@@ -55,12 +55,17 @@ static int __init dmo_init(void)
 	err = kdm_remote_init();
 	if (err)
 		goto out_fs;
-	err = misc_register(&control);
+	err = kdm_shrink_init();
 	if (err)
 		goto out_remote;
+	err = misc_register(&control);
+	if (err)
+		goto out_shrink;
 	dma_coerce_mask_and_coherent(control.this_device, DMA_BIT_MASK(64));	/* it imports dma-bufs */
 	return 0;
 
+out_shrink:
+	kdm_shrink_exit();
 out_remote:
 	kdm_remote_exit();
 out_fs:
@@ -75,6 +80,7 @@ out_wq:
 static void __exit dmo_exit(void)
 {
 	misc_deregister(&control);
+	kdm_shrink_exit();
 	kdm_remote_exit();
 	kdm_fs_fini();
 	destroy_workqueue(kdm_end_wq);

@@ -26,7 +26,7 @@
 #define DMO_MAGIC	0x646d6f66	/* "dmof" */
 #define RETRY_MS	1000
 
-static DEFINE_HASHTABLE(objects, 10);
+static DEFINE_HASHTABLE(objects, KDM_BUCKET_BITS);
 static DEFINE_SPINLOCK(kdm_objects_lock);
 static DEFINE_MUTEX(making);		/* one creation at a time: none is made twice */
 static struct vfsmount *mnt;
@@ -129,11 +129,16 @@ static struct kdm_obj *next_in(int i, struct kdm_obj *last)
 	return at ? hlist_entry(at, struct kdm_obj, hash) : NULL;
 }
 
+void kdm_visit_bucket(unsigned int bucket, void (*visit)(struct kdm_obj *obj, void *arg), void *arg)
+{
+	for (struct kdm_obj *obj = next_in(bucket, NULL); obj; obj = next_in(bucket, obj))
+		visit(obj, arg);
+}
+
 void kdm_visit_objects(void (*visit)(struct kdm_obj *obj, void *arg), void *arg)
 {
-	for (int i = 0; i < HASH_SIZE(objects); i++)
-		for (struct kdm_obj *obj = next_in(i, NULL); obj; obj = next_in(i, obj))
-			visit(obj, arg);
+	for (unsigned int i = 0; i < HASH_SIZE(objects); i++)
+		kdm_visit_bucket(i, visit, arg);
 }
 
 /* ---- the end -------------------------------------------------------------- */

@@ -138,7 +138,7 @@ void kdm_remote_fini(struct kdm_obj *obj)
 
 /* ---- finding the pages; the block is MOVING, no lock held ----------------- */
 
-static struct page *read_page(struct kdm_obj *obj, pgoff_t index)
+struct page *kdm_host_page(struct kdm_obj *obj, pgoff_t index)
 {
 	struct address_space *mapping = obj->backing_inode->i_mapping;
 	struct mem_cgroup *old = set_active_memcg(obj->memcg);
@@ -162,7 +162,7 @@ static int read_missing(struct kdm_obj *obj, const struct dmo_plan *plan, u64 *p
 
 		if (!dmo_bits_test(pages, i) || host[i])
 			continue;
-		page = read_page(obj, base + i);
+		page = kdm_host_page(obj, base + i);
 		if (!IS_ERR(page)) {
 			mark_page_accessed(page);
 			host[i] = page;

@@ -66,7 +66,7 @@ static bool none_set(const unsigned long *bits, u32 first, u32 n)
 
 static int enter_run(struct sim_pt *pt, const struct dmo_pte_run *run)
 {
-	expect(pt->sim, all_set(pt->sim->optional->prepared, run->frame, run->pages));
+	expect(pt->sim, run->host || all_set(pt->sim->optional->prepared, run->frame, run->pages));
 	expect(pt->sim, mtree_load(&pt->addresses, run->va / SIM_PAGE));
 	expect(pt->sim, mtree_load(&pt->addresses, run->va / SIM_PAGE + run->pages - 1));
 	return sim_pt_enter(pt, run);

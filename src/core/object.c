@@ -99,6 +99,17 @@ void dmo_block_put(struct dmo_block *b)
 		block_free(b);
 }
 
+bool dmo_block_forget(struct dmo_block *b)
+{
+	if (b->users || b->io || b->state != DMO_BLOCK_IDLE || b->copies || b->revoked)
+		return false;
+	for (unsigned row = 0; row < DMO_BLOCK_ROWS; row++)
+		if (row != DMO_CPU && dmo_bits_any(dmo_block_bits(b, row)))
+			return false;
+	block_free(b);
+	return true;
+}
+
 int dmo_block_open(struct dmo_block *b)
 {
 	const struct dmo_mem *mem = b->object->mem;

@@ -193,6 +193,11 @@ static inline struct dmo_block *dmo_block_find(const struct dmo_object *o, u64 i
 struct dmo_block *dmo_block_get(struct dmo_object *o, u64 index);
 /* Drops it: the last one compacts the block, and frees it where it says no more than its absence would. */
 void dmo_block_put(struct dmo_block *b);
+/*
+ * For want of memory: frees a block that nobody uses and that says no more than what the CPU may hold, and when it was last
+ * evicted. False: it stays.
+ */
+bool dmo_block_forget(struct dmo_block *b);
 
 static inline const u64 *dmo_block_bits(const struct dmo_block *b, unsigned row)
 {

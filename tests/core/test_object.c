@@ -126,6 +126,77 @@ START_TEST(a_block_stays_as_long_as_anybody_uses_it)
 }
 END_TEST
 
+/* A block that was evicted, and that the CPU does not hold. */
+static struct dmo_block *evicted_block(void)
+{
+	struct dmo_block *b = dmo_block_get(&object, 9);
+
+	ck_assert_int_eq(dmo_block_open(b), 0);
+	dmo_block_set_cpu(b, 7, 1, false);
+	b->evicted = 5;
+	dmo_block_put(b);
+	return dmo_block_find(&object, 9);
+}
+
+START_TEST(a_block_that_says_only_what_helps_can_be_forgotten)
+{
+	ck_assert(dmo_block_forget(evicted_block()));
+	ck_assert_ptr_null(dmo_block_find(&object, 9));
+}
+END_TEST
+
+START_TEST(a_block_that_is_used_is_not_forgotten)
+{
+	struct dmo_block *b = evicted_block();
+
+	dmo_block_get(&object, 9);
+	ck_assert(!dmo_block_forget(b));
+	dmo_block_put(b);
+	b->io = 1;
+	ck_assert(!dmo_block_forget(b));
+	b->io = 0;
+	ck_assert(dmo_block_claim(b));
+	ck_assert(!dmo_block_forget(b));
+	dmo_block_release(b);
+	b->revoked = true;
+	ck_assert(!dmo_block_forget(b));
+	b->revoked = false;
+	ck_assert(dmo_block_forget(b));
+}
+END_TEST
+
+START_TEST(a_block_with_a_copy_is_not_forgotten)
+{
+	struct dmo_block *b = dmo_block_get(&object, 9);
+
+	ck_assert_int_eq(dmo_block_open(b), 0);
+	ck_assert_ptr_nonnull(dmo_block_add_copy(b, &dev));
+	dmo_block_put(b);
+	ck_assert(!dmo_block_forget(b));
+	dmo_copy_free(b->copies);
+	ck_assert(dmo_block_forget(b));
+}
+END_TEST
+
+START_TEST(a_block_with_any_bit_is_not_forgotten)
+{
+	struct dmo_block *b = dmo_block_get(&object, 9);
+
+	for (unsigned row = 0; row < DMO_BLOCK_ROWS; row++) {
+		if (row == DMO_CPU)
+			continue;
+		ck_assert_int_eq(dmo_block_open(b), 0);
+		dmo_bits_set(dmo_rows_row(&b->rows, row), 3, 1);
+		dmo_block_put(b);
+		ck_assert(!dmo_block_forget(b));
+		ck_assert_ptr_eq(dmo_block_get(&object, 9), b);
+		ck_assert_int_eq(dmo_block_open(b), 0);
+		dmo_bits_clear(dmo_rows_row(&b->rows, row), 3, 1);
+	}
+	dmo_block_put(b);
+}
+END_TEST
+
 START_TEST(each_failed_allocation_of_a_get_leaves_no_block)
 {
 	for (u64 n = 1;; n++) {
@@ -655,6 +726,10 @@ static TCase *blocks(void)
 	tcase_add_test(t, an_absent_block_and_a_new_one_say_that_the_cpu_may_hold_everything);
 	tcase_add_test(t, a_block_that_says_something_outlives_its_users);
 	tcase_add_test(t, a_block_stays_as_long_as_anybody_uses_it);
+	tcase_add_test(t, a_block_that_says_only_what_helps_can_be_forgotten);
+	tcase_add_test(t, a_block_that_is_used_is_not_forgotten);
+	tcase_add_test(t, a_block_with_a_copy_is_not_forgotten);
+	tcase_add_test(t, a_block_with_any_bit_is_not_forgotten);
 	tcase_add_test(t, each_failed_allocation_of_a_get_leaves_no_block);
 	tcase_add_test(t, each_failed_allocation_of_an_open_changes_no_bit);
 	tcase_add_test(t, each_failed_allocation_of_an_added_copy_leaves_none);

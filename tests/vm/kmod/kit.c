@@ -352,6 +352,28 @@ void coherent_address(char *address, size_t size)
 		skip("no coherent device");
 }
 
+/* ---- the page cache -------------------------------------------------------- */
+
+bool is_cached(int backing, uint64_t offset)
+{
+	char *at = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, backing, offset);
+	unsigned char seen;
+
+	yes(at != MAP_FAILED);
+	sys(mincore(at, PAGE, &seen));
+	munmap(at, PAGE);
+	return seen & 1;
+}
+
+void drop_caches(const char *what)
+{
+	int f = open("/proc/sys/vm/drop_caches", O_WRONLY);
+
+	sys(f);
+	eq(write(f, what, 1), 1);
+	close(f);
+}
+
 /* ---- races ---------------------------------------------------------------- */
 
 pid_t start_adding(uint64_t *at, uint64_t pages, int rounds)

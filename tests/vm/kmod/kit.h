@@ -58,6 +58,11 @@ int disk_file(uint64_t size);
 int create(int backing, uint64_t size, uint32_t flags);	/* fd or -errno */
 void *map(int fd, uint64_t size);			/* shared, read and write */
 
+/* Has the backing file's page in the page cache? Looked at past the object. */
+bool is_cached(int backing, uint64_t offset);
+/* "1": the page cache, "2": what shrinkers give, "3": both. */
+void drop_caches(const char *what);
+
 /* ---- devices ---- */
 uint32_t device_of(uint32_t memory_type);	/* the first of that kind; skips the test where there is none */
 #define sim()		device_of(DMO_MEM_PRIVATE)
