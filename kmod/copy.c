@@ -142,6 +142,28 @@ int kdm_copy_pages(struct dmo_copy *c, enum dmo_copy_dir dir, unsigned int page,
 	return err;
 }
 
+bool kdm_copy_by_cpu(const struct dmo_copy *c)
+{
+	return kdm_coherent(c->dev) && !kdm_dev_of(c->dev)->ops->copy;
+}
+
+int kdm_copy_frames(struct dmo_copy *c, unsigned int page, struct page **frames, unsigned int n)
+{
+	struct dmo_dev *dev = kdm_dev_of(c->dev);
+	unsigned int run;
+	u32 frame;
+
+	for (unsigned int i = 0; i < n; i += run) {
+		run = frames_of(c, page + i, n - i, &frame);
+		if (WARN_ON_ONCE(!run))
+			return -EIO;
+		for (unsigned int k = 0; k < run; k++)
+			frames[i + k] = dev->page0 + frame + k;
+	}
+	count_bytes(dev, DMO_COPY_OUT, n);
+	return 0;
+}
+
 /* Through host pages where the devices differ; a peer path is a driver's to offer, and none does yet. */
 int kdm_copy_across(struct dmo_copy *to, struct dmo_copy *from, unsigned int page, unsigned int n)
 {

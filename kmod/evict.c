@@ -22,7 +22,6 @@
 #define WAIT_MS		10
 #define WAITS_MAX	20
 #define RETRY_MS	100	/* of the evictor, when it gave up above the upper watermark */
-#define OUT_PAGES	64	/* copied out at a time */
 
 /* ---- the list ------------------------------------------------------------- */
 
@@ -116,32 +115,13 @@ bool kdm_coldest(struct dmo_dev *dev, u64 *accessed)
 
 /* ---- one copy ------------------------------------------------------------- */
 
-static int copy_out_run(struct kdm_obj *obj, struct dmo_copy *c, unsigned int first, unsigned int n)
-{
-	struct page *host[OUT_PAGES];
-	int err = kdm_alloc_pages(host, min(n, OUT_PAGES));
-	unsigned int had = min(n, OUT_PAGES);
-
-	while (n && !err) {
-		unsigned int some = min(n, OUT_PAGES);
-
-		err = kdm_copy_pages(c, DMO_COPY_OUT, first, host, some);
-		if (!err)
-			err = kdm_backing_write(obj, kdm_block_pgoff(c->block) + first, host, some);
-		first += some;
-		n -= some;
-	}
-	kdm_free_pages(host, had);
-	return err;
-}
-
 static int copy_out(struct kdm_obj *obj, struct dmo_copy *c, const u64 *dirty)
 {
 	unsigned int first, n;
 	int err = 0;
 
 	KDM_FOR_EACH_RUN(dirty, first, n) {
-		err = copy_out_run(obj, c, first, n);
+		err = kdm_copy_out(obj, c, first, n);
 		if (err)
 			break;
 	}

@@ -311,6 +311,12 @@ void kdm_drop_empty(struct dmo_block *b, struct dmo_dev *dev);
  * by direct I/O or the like.
  */
 int kdm_revoke(struct kdm_obj *obj, struct dmo_block *b, const u64 *pages, struct page **host);
+/*
+ * Puts into host, with a reference each, those of n pages of the backing file from first on that are in
+ * the page cache and that nobody has mapped, pinned or locked: nearly all, as a rule. False: others are
+ * there, too.
+ */
+bool kdm_keep_settled(struct kdm_obj *obj, pgoff_t first, unsigned int n, struct page **host);
 void kdm_put_pages(struct page **host, unsigned int n);
 /* Unmaps a MOVING block from the CPU. -EBUSY: pages of the (coherent) copy stay in use. */
 int kdm_unmap_copy(struct kdm_obj *obj, struct dmo_copy *c, unsigned int first, unsigned int count);
@@ -350,6 +356,10 @@ void kdm_remote_fini(struct kdm_obj *obj);
 /* Between the copy's pages [page, page + n) and host pages. Waits. No lock held. */
 int kdm_copy_pages(struct dmo_copy *c, enum dmo_copy_dir dir, unsigned int page, struct page **host,
 		   unsigned int n);
+/* Does the CPU copy from and to c, for want of an engine? */
+bool kdm_copy_by_cpu(const struct dmo_copy *c);
+/* Where that is so: the pages of c's memory themselves, about to be read by a filesystem. No references. */
+int kdm_copy_frames(struct dmo_copy *c, unsigned int page, struct page **frames, unsigned int n);
 /* From another device's copy of the same block. */
 int kdm_copy_across(struct dmo_copy *to, struct dmo_copy *from, unsigned int page, unsigned int n);
 /* Bytes within one page of a coherent copy; the run is looked up under obj->lock by the caller. */
@@ -359,6 +369,11 @@ void kdm_free_pages(struct page **pages, unsigned int n);
 /* Whole pages between the backing file and host pages; reads past the end give zeros, writes end there. */
 int kdm_backing_read(struct kdm_obj *obj, u64 page, struct page **host, unsigned int n);
 int kdm_backing_write(struct kdm_obj *obj, u64 page, struct page **host, unsigned int n);
+
+/* ---- copy_out.c ----------------------------------------------------------- */
+
+/* Pages [first, first + n) of c to the backing file. Waits. No lock held. -EROFS, -EPERM, -ENOSPC, ... */
+int kdm_copy_out(struct kdm_obj *obj, struct dmo_copy *c, unsigned int first, unsigned int n);
 
 /* ---- evict.c -------------------------------------------------------------- */
 

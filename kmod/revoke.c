@@ -58,12 +58,10 @@ static bool get_folio(struct xa_state *xas, struct folio *folio)
 	return false;
 }
 
-/*
- * Keeps in host, which begins with page first, those of [first, last] that are settled as they are
- * found: nearly all, as a rule. False: others are in the page cache, too.
- */
-static bool keep_settled(struct address_space *mapping, pgoff_t first, pgoff_t last, struct page **host)
+bool kdm_keep_settled(struct kdm_obj *obj, pgoff_t first, unsigned int n, struct page **host)
 {
+	struct address_space *mapping = obj->backing_inode->i_mapping;
+	pgoff_t last = first + n - 1;
 	XA_STATE(xas, &mapping->i_pages, first);
 	struct folio *folio;
 	bool all = true;
@@ -118,14 +116,13 @@ void kdm_put_pages(struct page **host, unsigned int n)
 
 int kdm_revoke(struct kdm_obj *obj, struct dmo_block *b, const u64 *pages, struct page **host)
 {
-	struct address_space *mapping = obj->backing_inode->i_mapping;
 	pgoff_t base = kdm_block_pgoff(b);
 	unsigned int first, n;
 	int err = 0;
 
 	KDM_FOR_EACH_RUN(pages, first, n) {
 		unmap_range(obj, b, first, n);
-		if (keep_settled(mapping, base + first, base + first + n - 1, host + first))
+		if (kdm_keep_settled(obj, base + first, n, host + first))
 			continue;
 		for (unsigned int i = first; i < first + n && !err; i++)
 			if (!host[i])

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -338,6 +339,70 @@ static void a_full_disk_keeps_the_bytes_on_the_device(void)
 	eq(buf[17], 5);
 }
 
+/* ---- what eviction writes is written like any other --------------------------- */
+
+#define END	(PAGE + 100)
+
+static uint32_t memory_types[] = { DMO_MEM_PRIVATE, DMO_MEM_COHERENT };
+
+static void past_the_end(uint32_t dev)
+{
+	int back = memfd(END), fd = object_over(back), ctx = context(dev);
+	uint64_t va = ctx_map(ctx, fd, 2 * PAGE, DMO_PROT_READ | DMO_PROT_WRITE);
+	unsigned char buf[PAGE], zero[PAGE] = { 0 };
+
+	eq(fill(ctx, va, 2 * PAGE, 7), 0);
+	eq(migrate(fd, 0, 0, DMO_DEVICE_HOST), 0);
+	sys(ftruncate(back, 2 * PAGE));
+	eq(pread(back, buf, PAGE, PAGE), PAGE);
+	eq(buf[0], 7);
+	eq(buf[END - PAGE - 1], 7);
+	eq(memcmp(buf + END - PAGE, zero, 2 * PAGE - END), 0);
+	close(ctx);
+	close(fd);
+	close(back);
+}
+
+static void what_a_device_writes_past_the_end_never_comes_to_the_file(void)
+{
+	for (int i = 0; i < 2; i++)
+		past_the_end(device_of(memory_types[i]));
+}
+
+static void a_sealed_file_keeps_the_bytes_on_the_device(void)
+{
+	int back = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING), fd, ctx = context(sim());
+	unsigned char buf[PAGE];
+	uint64_t va;
+
+	sys(ftruncate(back, PAGE));
+	fd = object_over(back);
+	va = ctx_map(ctx, fd, PAGE, DMO_PROT_READ | DMO_PROT_WRITE);
+	eq(fill(ctx, va, PAGE, 9), 0);
+	sys(fcntl(back, F_ADD_SEALS, F_SEAL_WRITE));
+	eq(migrate(fd, 0, PAGE, DMO_DEVICE_HOST), -EPERM);
+	eq(resident(fd, sim()), PAGE);
+	eq(pread(fd, buf, PAGE, 0), PAGE);
+	eq(buf[PAGE - 1], 9);
+	eq(pread(back, buf, PAGE, 0), PAGE);
+	eq(buf[PAGE - 1], 0);
+	sys(ftruncate(fd, 0));		/* else the object would wait for ever for its end */
+}
+
+static void an_eviction_changes_the_files_times(void)
+{
+	int back = memfd(PAGE), fd = object_over(back), ctx = context(sim());
+	uint64_t va = ctx_map(ctx, fd, PAGE, DMO_PROT_READ | DMO_PROT_WRITE);
+	struct stat before, after;
+
+	eq(fill(ctx, va, PAGE, 9), 0);
+	sys(fstat(back, &before));
+	usleep(50000);
+	eq(migrate(fd, 0, PAGE, DMO_DEVICE_HOST), 0);
+	sys(fstat(back, &after));
+	yes(after.st_mtim.tv_sec != before.st_mtim.tv_sec || after.st_mtim.tv_nsec != before.st_mtim.tv_nsec);
+}
+
 int main(void)
 {
 	static const struct test tests[] = {
@@ -349,6 +414,8 @@ int main(void)
 		T(the_cpu_takes_private_memory_home), T(a_block_costs_one_fault),
 		T(many_objects_share_a_small_coherent_device), T(a_page_that_a_pipe_holds_stays_in_place),
 		T(a_full_disk_keeps_the_bytes_on_the_device),
+		T(what_a_device_writes_past_the_end_never_comes_to_the_file),
+		T(a_sealed_file_keeps_the_bytes_on_the_device), T(an_eviction_changes_the_files_times),
 	};
 
 	return RUN(tests);
