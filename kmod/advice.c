@@ -55,23 +55,27 @@ bool kdm_stores_advice(const struct kdm_obj *obj)
 	       __vfs_getxattr(dentry, d_inode(dentry), DMO_ADVICE_XATTR, NULL, 0) != -EOPNOTSUPP;
 }
 
-void kdm_advice_load(struct kdm_obj *obj)
+/* What is not read for want of memory would be lost with the next advice that is stored. */
+int kdm_advice_load(struct kdm_obj *obj)
 {
 	struct dentry *dentry = file_dentry(obj->ro);
 	struct naming n;
 	ssize_t got;
 	void *buf;
+	int err;
 
 	if (obj->fresh)
-		return;
+		return 0;
 	buf = kmalloc(DMO_ADVICE_BYTES_MAX, GFP_KERNEL);
 	if (!buf)
-		return;
+		return -ENOMEM;
 	got = __vfs_getxattr(dentry, d_inode(dentry), DMO_ADVICE_XATTR, buf, DMO_ADVICE_BYTES_MAX);
 	init_naming(&n);
-	if (got >= 0 && dmo_advice_decode(&obj->core.attrs, &kdm_mem, &n.names, buf, got))
+	err = got < 0 ? got : dmo_advice_decode(&obj->core.attrs, &kdm_mem, &n.names, buf, got);
+	if (got >= 0 && err && err != -ENOMEM)
 		pr_warn_ratelimited("dmo: stored advice of a file does not decode; ignored\n");
 	kfree(buf);
+	return err == -ENOMEM ? err : 0;
 }
 
 /* The stored form of what is in force: its length, 0 for no advice; obj->lock held. */
@@ -138,7 +142,7 @@ static void restore(struct kdm_obj *obj, const void *before, size_t length)
 
 	init_naming(&n);
 	mutex_lock(&obj->lock);
-	dmo_advice_restore(&obj->core.attrs, &kdm_mem, &n.names, before, length);
+	dmo_advice_restore(&obj->core.attrs, &kdm_mem_sure, &n.names, before, length);
 	mutex_unlock(&obj->lock);
 }
 

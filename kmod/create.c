@@ -46,6 +46,14 @@ static int open_flags(const struct file *backing, u32 flags)
 	return O_LARGEFILE | (writes ? O_RDWR : O_RDONLY);
 }
 
+/* On a mount without limits: what it calls a lack of space is one of memory. */
+static struct file *fresh_backing(loff_t size)
+{
+	struct file *file = shmem_file_setup("dmo", size, VM_NORESERVE);
+
+	return file == ERR_PTR(-ENOSPC) ? ERR_PTR(-ENOMEM) : file;
+}
+
 static struct file *get_backing(const struct dmo_object_create *req)
 {
 	struct dma_buf *dmabuf;
@@ -53,7 +61,7 @@ static struct file *get_backing(const struct dmo_object_create *req)
 	int err;
 
 	if (req->backing == -1)
-		return shmem_file_setup("dmo", req->size, VM_NORESERVE);
+		return fresh_backing(req->size);
 	dmabuf = dma_buf_get(req->backing);
 	if (!IS_ERR(dmabuf)) {
 		file = kdm_import(dmabuf);

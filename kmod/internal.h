@@ -120,6 +120,11 @@ void kdm_node_remove(struct dmo_dev *dev);
 /* ---- memory.c: the core's memory ------------------------------------------ */
 
 extern const struct dmo_mem kdm_mem;
+/*
+ * The same, and it waits until there is some: small pieces for what can't be refused any more. What came from
+ * the one may be freed by the other.
+ */
+extern const struct dmo_mem kdm_mem_sure;
 /* Bytes that the core has of it. */
 u64 kdm_mem_held(void);
 
@@ -298,6 +303,8 @@ void kdm_let_go(struct dmo_block *b, struct dmo_dev *dev);
 int kdm_claim(struct kdm_obj *obj, u64 index, struct dmo_block **block);
 /* The same, then MOVING. */
 int kdm_claim_moving(struct kdm_obj *obj, u64 index, struct dmo_block **block);
+/* Opens a block whose change can't be refused any more; obj->lock and a user reference held. */
+void kdm_open_sure(struct dmo_block *b);
 /* Ends the claim (or move) and wakes who waits; obj->lock held. */
 void kdm_unclaim(struct dmo_block *b);
 /* Frees a copy without valid pages that nobody pinned; obj->lock held. */
@@ -513,8 +520,8 @@ struct kdm_obj *kdm_key_find(u64 key, bool *reads, bool *writes);
 struct kdm_obj *kdm_fd_find(u64 fd, bool *reads, bool *writes);
 int kdm_advise(struct kdm_file *f, const struct dmo_advise *adv);
 int kdm_fadvise(struct file *file, loff_t offset, loff_t len, int advice);
-/* Reads stored advice; once, when the object begins, before anybody sees it. */
-void kdm_advice_load(struct kdm_obj *obj);
+/* Reads stored advice; once, when the object begins, before anybody sees it. 0 or -ENOMEM. */
+int kdm_advice_load(struct kdm_obj *obj);
 /* Does advice outlive the object? */
 bool kdm_stores_advice(const struct kdm_obj *obj);
 int kdm_migrate(struct kdm_file *f, struct dmo_migrate *m);

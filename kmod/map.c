@@ -54,8 +54,8 @@ static void space_gone(struct dmo_space *s, struct dmo_mapping *m, u64 va, u64 l
 			break;
 		kdm_cut(i, first, last, &from, &count);
 		b->users++;
-		if (!dmo_block_open(b))
-			kdm_release_mapping(b, m, from, count);
+		kdm_open_sure(b);
+		kdm_release_mapping(b, m, from, count);
 		dmo_block_put(b);
 	}
 	mutex_unlock(&obj->lock);

@@ -70,6 +70,11 @@ int kdm_claim_moving(struct kdm_obj *obj, u64 index, struct dmo_block **out)
 	return err;
 }
 
+void kdm_open_sure(struct dmo_block *b)
+{
+	WARN_ON_ONCE(dmo_block_open_from(b, &kdm_mem_sure));
+}
+
 void kdm_unclaim(struct dmo_block *b)
 {
 	struct kdm_obj *obj = kdm_obj_of(b->object);

@@ -293,7 +293,9 @@ static struct kdm_obj *make(struct file *backing, bool fresh)
 		err = PTR_ERR(obj->inode);
 		goto out_backing;
 	}
-	kdm_advice_load(obj);
+	err = kdm_advice_load(obj);
+	if (err)
+		goto out_inode;
 	obj->memcg = get_mem_cgroup_from_mm(current->mm);
 	__module_get(THIS_MODULE);
 	spin_lock(&kdm_objects_lock);
@@ -301,6 +303,9 @@ static struct kdm_obj *make(struct file *backing, bool fresh)
 	spin_unlock(&kdm_objects_lock);
 	return obj;
 
+out_inode:
+	obj->inode->i_private = NULL;
+	iput(obj->inode);
 out_backing:
 	if (obj->rw)
 		fput(obj->rw);

@@ -110,14 +110,18 @@ bool dmo_block_forget(struct dmo_block *b)
 	return true;
 }
 
-int dmo_block_open(struct dmo_block *b)
+int dmo_block_open_from(struct dmo_block *b, const struct dmo_mem *mem)
 {
-	const struct dmo_mem *mem = b->object->mem;
 	int err = dmo_rows_open(&b->rows, mem);
 
 	for (struct dmo_copy *c = b->copies; c && !err; c = c->next)
 		err = dmo_rows_open(&c->rows, mem);
 	return err;
+}
+
+int dmo_block_open(struct dmo_block *b)
+{
+	return dmo_block_open_from(b, b->object->mem);
 }
 
 struct dmo_copy *dmo_page_copy(const struct dmo_block *b, unsigned page)

@@ -206,6 +206,8 @@ static inline const u64 *dmo_block_bits(const struct dmo_block *b, unsigned row)
 
 /* Opens the rows of the block and its copies for writing, until the last put. 0 or -ENOMEM. */
 int dmo_block_open(struct dmo_block *b);
+/* The same with memory of mem, which the object's frees: of a home that has some which never runs out. */
+int dmo_block_open_from(struct dmo_block *b, const struct dmo_mem *mem);
 
 /* The block's copy on d, or NULL. */
 struct dmo_copy *dmo_block_copy(const struct dmo_block *b, const struct dmo_device *d);
