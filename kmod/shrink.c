@@ -18,7 +18,7 @@
 #include <linux/shmem_fs.h>
 #include <linux/shrinker.h>
 
-#define BUCKETS		(1u << KDM_BUCKET_BITS)
+#define BUCKETS		((unsigned int)BIT(KDM_BUCKET_BITS))
 #define OBJECTS_MAX	64	/* looked at in one go */
 #define BLOCKS_MAX	256	/* of one object */
 #define COPIED_MAX	16	/* of them, whose pages are dropped */
