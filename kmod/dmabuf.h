@@ -19,8 +19,7 @@ struct kdm_export {
 	struct kdm_obj *obj;		/* with a use */
 	struct dmo_dev *dev;		/* NULL: host memory */
 	struct kdm_range range;		/* held: importers may write */
-	struct user_struct *user;	/* to whom holds are charged, and how many pages he may have */
-	u64 limit;
+	struct kdm_payer payer;		/* to whom holds are charged */
 	struct dma_resv resv;
 	struct kdm_hold *mapped;	/* of the vmap, under resv */
 };

@@ -25,7 +25,6 @@
 #include <linux/dma-mapping.h>
 #include <linux/iosys-map.h>
 #include <linux/module.h>
-#include <linux/sched/user.h>
 #include <linux/shmem_fs.h>
 #include <linux/vmalloc.h>
 
@@ -49,7 +48,7 @@ static void free_export(struct kref *ref)
 	list_del(&e->link);
 	mutex_unlock(&e->obj->lock);
 	dma_resv_fini(&e->resv);
-	free_uid(e->user);
+	kdm_payer_put(&e->payer);
 	if (e->dev)
 		kdm_dev_put(e->dev);
 	kdm_obj_put_later(e->obj);	/* importers let go in places that may not wait */
@@ -348,17 +347,18 @@ static int find_memory(struct kdm_obj *obj, const struct dmo_export *req, struct
 static struct kdm_export *new_export(struct kdm_file *f, const struct dmo_export *req, struct dmo_dev *dev)
 {
 	struct kdm_export *e = kzalloc(sizeof(*e), GFP_KERNEL);
+	int err = e ? kdm_payer_find(&e->payer, req->flags, req->charge) : -ENOMEM;
 
-	if (!e)
-		return NULL;
+	if (err) {
+		kfree(e);
+		return ERR_PTR(err);
+	}
 	kref_init(&e->ref);
 	e->obj = f->obj;
 	kdm_obj_get(e->obj);
 	e->dev = dev;
 	e->range = kdm_range_of(req->offset, req->length);
 	e->range.held = f->writes;
-	e->user = get_uid(current_user());
-	e->limit = kdm_charge_limit();
 	dma_resv_init(&e->resv);
 	mutex_lock(&e->obj->lock);
 	list_add(&e->link, &e->obj->exports);
@@ -387,11 +387,11 @@ static struct dma_buf *export_range(struct kdm_file *f, const struct dmo_export 
 	if (err)
 		return ERR_PTR(err);
 	err = kdm_pin_check(f->obj, dev, &r);
-	e = err ? NULL : new_export(f, req, dev);
-	if (!e) {
+	e = err ? ERR_PTR(err) : new_export(f, req, dev);
+	if (IS_ERR(e)) {
 		if (dev)
 			kdm_dev_put(dev);
-		return ERR_PTR(err ? err : -ENOMEM);
+		return ERR_CAST(e);
 	}
 	dmabuf = make_dmabuf(e, req->length);
 	if (IS_ERR(dmabuf))
@@ -415,6 +415,7 @@ int kdm_export(struct kdm_file *f, struct dmo_export *req, struct file **file)
 		return PTR_ERR(dmabuf);
 	}
 	req->fd = fd;
+	req->ticket = 0;
 	*file = dmabuf->file;
 	return 0;
 }

@@ -18,7 +18,6 @@
 #include "dmabuf.h"
 
 #include <linux/pagemap.h>
-#include <linux/sched/user.h>
 
 static bool may_write(const struct kdm_hold *h)
 {
@@ -196,7 +195,7 @@ static int hold_pages(struct kdm_hold *h)
 	int err = kdm_pin_check(e->obj, h->dev, &e->range);
 
 	if (!err)
-		err = kdm_charge(e->user, n, e->limit);
+		err = kdm_charge(&e->payer, n);
 	if (err)
 		return err;
 	kdm_obj_track(e->obj);
@@ -204,7 +203,7 @@ static int hold_pages(struct kdm_hold *h)
 	err = h->pages ? h->dev ? hold_device(h) : hold_host(h) : -ENOMEM;
 	if (err) {
 		kvfree(h->pages);
-		kdm_uncharge(e->user, n);
+		kdm_uncharge(&e->payer, n);
 	}
 	return err;
 }
@@ -226,7 +225,7 @@ static void end_hold(struct kdm_hold *h)
 	else
 		release_host(h);
 	kvfree(h->pages);
-	kdm_uncharge(h->export->user, kdm_range_pages(&h->export->range));
+	kdm_uncharge(&h->export->payer, kdm_range_pages(&h->export->range));
 	free_hold(h);
 }
 

@@ -562,11 +562,21 @@ static inline u64 kdm_range_pages(const struct kdm_range *r)
 	return r->last - r->first + 1;
 }
 
-/* How many pages the caller's user may have pinned. */
-u64 kdm_charge_limit(void);
-/* -EDQUOT: it would be more than limit. */
-int kdm_charge(struct user_struct *user, u64 pages, u64 limit);
-void kdm_uncharge(struct user_struct *user, u64 pages);
+/* To whom pages are charged, with a reference, and how many he may have pinned. */
+struct kdm_payer {
+	struct user_struct *user;
+	u64 limit;
+};
+
+/*
+ * The caller, or who flags and charge of the request name: -EPERM the caller may not, -ESRCH there is no such
+ * process of that user.
+ */
+int kdm_payer_find(struct kdm_payer *payer, u32 flags, u64 charge);
+void kdm_payer_put(struct kdm_payer *payer);
+/* -EDQUOT: it would be more than the limit. */
+int kdm_charge(const struct kdm_payer *payer, u64 pages);
+void kdm_uncharge(const struct kdm_payer *payer, u64 pages);
 /* The device with a reference on it and on its driver, or NULL. */
 struct dmo_dev *kdm_get_pinnable(u32 number);
 void kdm_put_pinnable(struct dmo_dev *dev);

@@ -4,49 +4,96 @@
  *
  * A pin makes its range resident and counts in each block's copy, which is then neither evicted nor
  * moved. It is charged to the user's locked memory (RLIMIT_MEMLOCK); who may lock without limit
- * (CAP_IPC_LOCK) may pin without one. A pin keeps the device's driver.
+ * (CAP_IPC_LOCK) may pin without one. A service that pins for somebody names him (DMO_CHARGE_OTHER): by
+ * a process, and by its user too, lest the number be another's by now. A pin keeps the device's driver.
  *
  * Locks: obj->lock for the copies' counts, file->lock for the file's list.
  */
 #include "internal.h"
 #include "dmo_trace.h"
 
+#include <linux/cred.h>
 #include <linux/module.h>
-#include <linux/sched/user.h>
+#include <linux/pid.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/sched/user.h>
+#include <linux/user_namespace.h>
 
 struct pin {
 	struct list_head link;
 	struct dmo_dev *dev;
 	u64 id;
 	struct kdm_range range;
-	struct user_struct *user;
+	struct kdm_payer payer;
 };
 
 static atomic64_t last_id;
 
 /* ---- what a user may ------------------------------------------------------ */
 
-u64 kdm_charge_limit(void)
+static void payer_is(struct kdm_payer *payer, struct user_struct *user, unsigned long limit, bool unlimited)
 {
-	if (rlimit(RLIMIT_MEMLOCK) == RLIM_INFINITY || capable(CAP_IPC_LOCK))
-		return U64_MAX;
-	return rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	payer->user = get_uid(user);
+	payer->limit = unlimited || limit == RLIM_INFINITY ? U64_MAX : limit >> PAGE_SHIFT;
 }
 
-int kdm_charge(struct user_struct *user, u64 pages, u64 limit)
+static int payer_of_task(struct kdm_payer *payer, struct task_struct *task, kuid_t uid)
 {
-	u64 now = atomic_long_add_return(pages, &user->locked_vm);
+	const struct cred *cred = get_task_cred(task);
+	int err = uid_eq(cred->fsuid, uid) ? 0 : -ESRCH;
 
-	if (now <= limit)
+	if (!err)
+		payer_is(payer, cred->user, task_rlimit(task, RLIMIT_MEMLOCK),
+			 has_capability(task, CAP_IPC_LOCK));
+	put_cred(cred);
+	return err;
+}
+
+static int find_other(struct kdm_payer *payer, u64 charge)
+{
+	struct task_struct *task;
+	struct pid *pid;
+	int err;
+
+	if (!capable(CAP_SYS_RESOURCE))
+		return -EPERM;
+	pid = find_get_pid(lower_32_bits(charge));
+	task = pid ? get_pid_task(pid, PIDTYPE_PID) : NULL;
+	put_pid(pid);
+	if (!task)
+		return -ESRCH;
+	err = payer_of_task(payer, task, make_kuid(current_user_ns(), upper_32_bits(charge)));
+	put_task_struct(task);
+	return err;
+}
+
+int kdm_payer_find(struct kdm_payer *payer, u32 flags, u64 charge)
+{
+	if (flags & DMO_CHARGE_OTHER)
+		return find_other(payer, charge);
+	payer_is(payer, current_user(), rlimit(RLIMIT_MEMLOCK), capable(CAP_IPC_LOCK));
+	return 0;
+}
+
+void kdm_payer_put(struct kdm_payer *payer)
+{
+	free_uid(payer->user);
+}
+
+int kdm_charge(const struct kdm_payer *payer, u64 pages)
+{
+	u64 now = atomic_long_add_return(pages, &payer->user->locked_vm);
+
+	if (now <= payer->limit)
 		return 0;
-	atomic_long_sub(pages, &user->locked_vm);
+	atomic_long_sub(pages, &payer->user->locked_vm);
 	return -EDQUOT;
 }
 
-void kdm_uncharge(struct user_struct *user, u64 pages)
+void kdm_uncharge(const struct kdm_payer *payer, u64 pages)
 {
-	atomic_long_sub(pages, &user->locked_vm);
+	atomic_long_sub(pages, &payer->user->locked_vm);
 }
 
 /* ---- pins ----------------------------------------------------------------- */
@@ -126,32 +173,34 @@ int kdm_pin_check(struct kdm_obj *obj, struct dmo_dev *dev, const struct kdm_ran
 static int pin_range(struct kdm_obj *obj, struct pin *pin)
 {
 	u64 pages = kdm_range_pages(&pin->range);
-	int err = kdm_charge(pin->user, pages, kdm_charge_limit());
+	int err = kdm_charge(&pin->payer, pages);
 
 	if (err)
 		return err;
 	kdm_obj_track(obj);
 	err = kdm_pin_pages(obj, pin->dev, &pin->range);
 	if (err)
-		kdm_uncharge(pin->user, pages);
+		kdm_uncharge(&pin->payer, pages);
 	return err;
 }
 
 static struct pin *new_pin(struct dmo_dev *dev, const struct dmo_pin *req)
 {
 	struct pin *pin = kzalloc(sizeof(*pin), GFP_KERNEL);
+	int err = pin ? kdm_payer_find(&pin->payer, req->flags, req->charge) : -ENOMEM;
 
-	if (!pin)
-		return NULL;
+	if (err) {
+		kfree(pin);
+		return ERR_PTR(err);
+	}
 	pin->dev = dev;
 	pin->range = kdm_range_of(req->offset, req->length);
-	pin->user = get_uid(current_user());
 	return pin;
 }
 
 static void free_pin(struct pin *pin)
 {
-	free_uid(pin->user);
+	kdm_payer_put(&pin->payer);
 	kdm_put_pinnable(pin->dev);
 	kfree(pin);
 }
@@ -182,9 +231,9 @@ int kdm_pin(struct kdm_file *f, struct dmo_pin *req)
 	if (!dev)
 		return f->reads ? -ENODEV : -EACCES;
 	pin = new_pin(dev, req);
-	if (!pin) {
+	if (IS_ERR(pin)) {
 		kdm_put_pinnable(dev);
-		return -ENOMEM;
+		return PTR_ERR(pin);
 	}
 	err = kdm_pin_check(f->obj, dev, &pin->range);
 	if (!err)
@@ -208,7 +257,7 @@ static void end_pin(struct kdm_file *f, struct pin *pin)
 
 	kdm_unpin_pages(f->obj, pin->dev, &pin->range);
 	trace_dmo_unpin(pin->dev, f->obj, pin->range.first, pages, 0);
-	kdm_uncharge(pin->user, pages);
+	kdm_uncharge(&pin->payer, pages);
 	free_pin(pin);
 }
 

@@ -191,25 +191,39 @@ struct dmo_wait {
 
 /* ---- object: pin ---------------------------------------------------------------------------------- */
 
+/*
+ * PIN, EXPORT: charge says whose limit on locked memory counts instead of the caller's. For a service that acts for
+ * others on the kernel home's own descriptors: needs CAP_SYS_RESOURCE.
+ */
+#define DMO_CHARGE_OTHER	(1u << 0)
+#define DMO_CHARGE(pid, uid)	((__u64)(__u32)(uid) << 32 | (__u32)(pid))	/* that process or thread of that user */
+
 /* A lease on residency, held by the open file and gone with it. */
 struct dmo_pin {
 	__u64 offset;		/* page aligned */
 	__u64 length;		/* page aligned, not 0 */
 	__u32 device;		/* a device, not HOST */
-	__u32 flags;		/* 0 */
+	__u32 flags;		/* PIN: DMO_CHARGE_OTHER */
 	__u64 id;		/* out for PIN, in for UNPIN */
-	__u64 reserved;
+	__u64 charge;		/* with DMO_CHARGE_OTHER: DMO_CHARGE(); else 0 */
 };
 
 /* ---- object: export -------------------------------------------------------------------------------- */
 
+/*
+ * Through the mount no descriptor can come back: fd is -1 and ticket is not 0. Who connects to the service's socket
+ * (.dmo/info names it) and sends the ticket's 8 bytes gets an __s32: 0 and the descriptor (SCM_RIGHTS), or -errno. A
+ * ticket serves once, the user that got it, for some seconds, while the file stays open. dmo_export_dmabuf does it all.
+ */
 struct dmo_export {
 	__u64 offset;
 	__u64 length;
 	__u32 device;
-	__u32 flags;
-	__s32 fd;		/* out; through the mount it comes over the service's socket */
+	__u32 flags;		/* DMO_CHARGE_OTHER */
+	__s32 fd;		/* out */
 	__u32 reserved;
+	__u64 charge;		/* with DMO_CHARGE_OTHER: DMO_CHARGE(); else 0 */
+	__u64 ticket;		/* out */
 };
 
 /* ---- context: mappings ----------------------------------------------------------------------------- */

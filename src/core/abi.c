@@ -139,12 +139,20 @@ static int check_wait(const void *arg, u32 ndevices)
 	return r->flags || r->reserved ? -EINVAL : 0;
 }
 
+/* Who else is charged is named exactly where the flag says that it is. */
+static bool charge_ok(u32 flags, u64 charge)
+{
+	if (flags & ~DMO_CHARGE_OTHER)
+		return false;
+	return flags ? (u32)charge : !charge;
+}
+
 static int check_pin(const void *arg, u32 ndevices)
 {
 	const struct dmo_pin *r = arg;
 	int err;
 
-	if (r->flags || r->reserved)
+	if (!charge_ok(r->flags, r->charge))
 		return -EINVAL;
 	err = check_device(r->device, ndevices);
 	if (!err)
@@ -158,7 +166,7 @@ static int check_unpin(const void *arg, u32 ndevices)
 {
 	const struct dmo_pin *r = arg;
 
-	return r->flags || r->reserved ? -EINVAL : 0;
+	return r->flags || r->charge ? -EINVAL : 0;
 }
 
 static int check_export(const void *arg, u32 ndevices)
@@ -166,7 +174,7 @@ static int check_export(const void *arg, u32 ndevices)
 	const struct dmo_export *r = arg;
 	int err;
 
-	if (r->flags || r->reserved)
+	if (!charge_ok(r->flags, r->charge) || r->reserved)
 		return -EINVAL;
 	err = check_device(r->device, ndevices);
 	return err ? err : check_pages(r->offset, r->length, false);

@@ -23,9 +23,10 @@
  *						HOST and below 64; advice that takes no device: 0 will do
  *	QUERY		offset a page, any length
  *	MIGRATE		pages, length may be 0
- *	PIN		pages, not 0			device not HOST, not ANY
+ *	PIN		pages, not 0			device not HOST, not ANY; charge names a process with
+ *						DMO_CHARGE_OTHER, and is 0 without
  *	UNPIN		not looked at			nor is the device: it may come back as PIN filled it
- *	EXPORT		pages, not 0
+ *	EXPORT		pages, not 0			charge as for PIN
  *	MIRROR		pages, not 0			prot as for a map operation
  *	FAULT		any, not 0			prot as for a map operation
  *	LOWAT						count 1 to DMO_LOWAT_MAX

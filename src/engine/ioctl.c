@@ -114,6 +114,10 @@ static int do_wait(struct request *r, void *arg)
 
 static int do_pin(struct request *r, void *arg)
 {
+	const struct dmo_pin *pin = arg;
+
+	if (pin->flags & DMO_CHARGE_OTHER)
+		return -EOPNOTSUPP;		/* here it is known who asks */
 	return eng_pin(r->file, arg, &r->cred, &r->req->cancelled);
 }
 

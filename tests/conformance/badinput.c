@@ -191,7 +191,7 @@ START_TEST(pin_refuses_bad_arguments)
 		SPOIL(struct dmo_pin, device, DMO_DEVICE_HOST, EINVAL),
 		SPOIL(struct dmo_pin, device, DMO_DEVICE_ANY, EINVAL),
 		SPOIL(struct dmo_pin, flags, 1, EINVAL),
-		SPOIL(struct dmo_pin, reserved, 1, EINVAL),
+		SPOIL(struct dmo_pin, charge, 1, EINVAL),
 	};
 	struct dmo_pin good = { .length = 2 * PAGE };
 	int fd = object();
@@ -208,7 +208,7 @@ START_TEST(unpin_refuses_bad_arguments)
 		SPOIL(struct dmo_pin, id, 0, ENOENT),
 		SPOIL(struct dmo_pin, id, ~0ull, ENOENT),
 		SPOIL(struct dmo_pin, flags, 1, EINVAL),
-		SPOIL(struct dmo_pin, reserved, 1, EINVAL),
+		SPOIL(struct dmo_pin, charge, 1, EINVAL),
 	};
 	struct dmo_pin good = { .length = 2 * PAGE };
 	int fd = object();
@@ -228,6 +228,7 @@ START_TEST(export_refuses_bad_arguments)
 		SPOIL(struct dmo_export, device, 1, ENODEV),
 		SPOIL(struct dmo_export, flags, 1, EINVAL),
 		SPOIL(struct dmo_export, reserved, 1, EINVAL),
+		SPOIL(struct dmo_export, charge, 1, EINVAL),
 	};
 	struct dmo_export good = { .length = 2 * PAGE };
 	int fd = object();

@@ -195,11 +195,12 @@ START_TEST(every_reserved_byte_and_unknown_flag_is_refused)
 		FLAGS(DMO_IOC_MIGRATE, dmo_migrate, DMO_MIGRATE_ASYNC),
 		RESERVED(DMO_IOC_WAIT, dmo_wait, reserved),
 		FLAGS(DMO_IOC_WAIT, dmo_wait, 0),
-		RESERVED(DMO_IOC_PIN, dmo_pin, reserved),
-		FLAGS(DMO_IOC_PIN, dmo_pin, 0),
-		RESERVED(DMO_IOC_UNPIN, dmo_pin, reserved),
+		RESERVED(DMO_IOC_PIN, dmo_pin, charge),
+		FLAGS(DMO_IOC_PIN, dmo_pin, 0),		/* one is known, and wants who else is charged */
+		RESERVED(DMO_IOC_UNPIN, dmo_pin, charge),
 		FLAGS(DMO_IOC_UNPIN, dmo_pin, 0),
 		RESERVED(DMO_IOC_EXPORT, dmo_export, reserved),
+		RESERVED(DMO_IOC_EXPORT, dmo_export, charge),
 		FLAGS(DMO_IOC_EXPORT, dmo_export, 0),
 		RESERVED(DMO_IOC_MAP(3), dmo_map, reserved),
 		RESERVED(DMO_IOC_UNMAP(3), dmo_unmap, reserved),
@@ -223,6 +224,31 @@ START_TEST(every_reserved_byte_and_unknown_flag_is_refused)
 			ck_assert_int_eq(check(cmd, side), ok ? 0 : -EINVAL);
 		}
 	}
+}
+END_TEST
+
+static const struct { u32 flags; u64 charge; int result; } charges[] = {
+	{ 0, 0, 0 },
+	{ 0, DMO_CHARGE(1, 0), -EINVAL },
+	{ 0, DMO_CHARGE(0, 1), -EINVAL },
+	{ DMO_CHARGE_OTHER, 0, -EINVAL },
+	{ DMO_CHARGE_OTHER, DMO_CHARGE(0, 1), -EINVAL },
+	{ DMO_CHARGE_OTHER, DMO_CHARGE(1, 0), 0 },
+	{ DMO_CHARGE_OTHER, DMO_CHARGE(~0u, ~0u), 0 },
+	{ DMO_CHARGE_OTHER | 2, DMO_CHARGE(1, 0), -EINVAL },
+};
+
+START_TEST(another_is_charged_by_a_flag_with_his_process)
+{
+	make_right(DMO_IOC_PIN);
+	arg.pin.flags = charges[_i].flags;
+	arg.pin.charge = charges[_i].charge;
+	ck_assert_int_eq(on_object(DMO_IOC_PIN), charges[_i].result);
+	ck_assert_int_eq(on_object(DMO_IOC_UNPIN), charges[_i].flags || charges[_i].charge ? -EINVAL : 0);
+	make_right(DMO_IOC_EXPORT);
+	arg.export.flags = charges[_i].flags;
+	arg.export.charge = charges[_i].charge;
+	ck_assert_int_eq(on_object(DMO_IOC_EXPORT), charges[_i].result);
 }
 END_TEST
 
@@ -688,6 +714,7 @@ static TCase *requests(void)
 	tcase_add_test(tc, every_reserved_byte_and_unknown_flag_is_refused);
 	tcase_add_loop_test(tc, ranges_are_whole_pages_and_do_not_overflow, 0, COUNT(pages));
 	tcase_add_loop_test(tc, query_and_fault_take_bytes, 0, COUNT(bytes));
+	tcase_add_loop_test(tc, another_is_charged_by_a_flag_with_his_process, 0, COUNT(charges));
 	tcase_add_loop_test(tc, device_numbers, 0, COUNT(devices));
 	tcase_add_loop_test(tc, advice_takes_what_makes_sense, 0, DMO_ADV_COUNT);
 	tcase_add_test(tc, unknown_advice_is_refused);

@@ -79,6 +79,11 @@ static bool fine_lowat(const struct dmo_lowat *r)
 	return r->count && r->count <= DMO_LOWAT_MAX && !r->flags;
 }
 
+static bool fine_charge(uint32_t flags, uint64_t charge)
+{
+	return flags == DMO_CHARGE_OTHER ? (uint32_t)charge : !flags && !charge;
+}
+
 static bool fine(uint32_t nr, const void *arg, size_t size, uint32_t ndevices)
 {
 	const struct dmo_migrate *migrate = arg;
@@ -95,9 +100,10 @@ static bool fine(uint32_t nr, const void *arg, size_t size, uint32_t ndevices)
 	case 6: return pages(migrate->offset, migrate->length) && migrate->flags <= 1 &&
 		       is_device(migrate->device, ndevices, true, true);
 	case 7: return !((const struct dmo_wait *)arg)->flags;
-	case 8: return pages(pin->offset, pin->length) && pin->length && !pin->flags && pin->device < ndevices;
-	case 9: return !pin->flags;
-	case 10: return pages(export->offset, export->length) && export->length && !export->flags &&
+	case 8: return pages(pin->offset, pin->length) && pin->length && fine_charge(pin->flags, pin->charge) &&
+		       pin->device < ndevices;
+	case 9: return !pin->flags && !pin->charge;
+	case 10: return pages(export->offset, export->length) && export->length && fine_charge(export->flags, export->charge) &&
 			is_device(export->device, ndevices, true, true);
 	case 16: return map->count && sizeof(*map) + map->count * sizeof(map->ops[0]) <= size;
 	case 17: return unmap->count && sizeof(*unmap) + unmap->count * sizeof(unmap->ops[0]) <= size;
@@ -116,7 +122,7 @@ static const struct {
 #define RESERVED(nr, type, field) [nr] = { offsetof(struct type, field), sizeof(((struct type *)0)->field) }
 	RESERVED(2, dmo_device_info, reserved), RESERVED(4, dmo_advise, reserved),
 	RESERVED(5, dmo_query, reserved), RESERVED(6, dmo_migrate, reserved), RESERVED(7, dmo_wait, reserved),
-	RESERVED(8, dmo_pin, reserved), RESERVED(9, dmo_pin, reserved), RESERVED(10, dmo_export, reserved),
+	RESERVED(10, dmo_export, reserved),
 	RESERVED(16, dmo_map, reserved), RESERVED(17, dmo_unmap, reserved), RESERVED(18, dmo_mirror, reserved),
 	RESERVED(19, dmo_fault, reserved), RESERVED(20, dmo_lowat, reserved),
 };

@@ -497,6 +497,36 @@ static void what_is_held_is_the_exporter_s_to_account_for(void)
 	close_handle(second, other);
 }
 
+static void what_is_made_for_another_is_his_to_account_for(void)
+{
+	struct dmo_export e = { .length = 17 * PAGE, .device = memory(), .flags = DMO_CHARGE_OTHER };
+	int drm = vgem(), fd = fresh(SIZE), ready[2];
+	uint32_t handle;
+	pid_t pid;
+	char c;
+
+	sys(pipe(ready));
+	pid = fork();
+	if (!pid) {
+		as_nobody(16 * PAGE);
+		eq(write(ready[1], "", 1), 1);
+		pause();
+	}
+	eq(read(ready[0], &c, 1), 1);
+	e.charge = DMO_CHARGE(pid, 0);
+	fails(ioctl(fd, DMO_IOC_EXPORT, &e), ESRCH);
+	e.charge = DMO_CHARGE(pid, NOBODY);
+	sys(ioctl(fd, DMO_IOC_EXPORT, &e));
+	eq(e.ticket, 0);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	eq(import(drm, e.fd, &handle), -EDQUOT);	/* his limit then, though we may hold what we like */
+	e.charge = DMO_CHARGE(getpid(), getuid());
+	sys(ioctl(fd, DMO_IOC_EXPORT, &e));
+	eq(import(drm, e.fd, &handle), 0);
+	close_handle(drm, handle);
+}
+
 static void a_lease_and_an_import_share_one_limit(void)
 {
 	int drm = vgem(), fd, buf;
@@ -858,6 +888,7 @@ int main(void)
 		T(an_importer_gives_the_same_buffer_back), T(a_copy_that_fails_leaves_nothing_held),
 		T(object_buffer_and_importer_end_in_any_order), T(a_killed_importer_lets_go),
 		T(a_child_has_the_buffer_after_its_parent), T(what_is_held_is_the_exporter_s_to_account_for),
+		T(what_is_made_for_another_is_his_to_account_for),
 		T(a_lease_and_an_import_share_one_limit), T(pages_stay_until_an_importer_s_fence_signals),
 		T(cpu_access_begins_when_the_writer_is_done), T(fences_pass_as_sync_files),
 		T(a_camera_s_frames_come_into_the_object),

@@ -4,10 +4,12 @@
 #include "kit.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -212,6 +214,84 @@ static void pins_are_bounded_by_rlimit_memlock(void)
 	fails(ioctl(fd, DMO_IOC_PIN, &pin), EDQUOT);
 }
 
+#define NOBODY	65534
+
+/* A process of NOBODY's that waits, with that limit. */
+static pid_t start_nobody(rlim_t locked)
+{
+	struct rlimit limit = { locked, locked };
+	int ready[2];
+	pid_t pid;
+	char c;
+
+	sys(pipe(ready));
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		sys(setrlimit(RLIMIT_MEMLOCK, &limit));
+		sys(setresuid(NOBODY, NOBODY, NOBODY));
+		prctl(PR_SET_PDEATHSIG, SIGKILL);	/* setresuid undid it */
+		eq(write(ready[1], "", 1), 1);
+		pause();
+		_exit(0);
+	}
+	eq(read(ready[0], &c, 1), 1);
+	return pid;
+}
+
+static void end_nobody(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static int pin_for(int fd, uint64_t length, uint64_t charge)
+{
+	struct dmo_pin pin = { .length = length, .device = sim(), .flags = DMO_CHARGE_OTHER, .charge = charge };
+
+	return ioctl(fd, DMO_IOC_PIN, &pin) ? -errno : 0;
+}
+
+static void a_pin_for_another_counts_against_his_limit(void)
+{
+	int fd = fresh(4 * BLOCK), other = fresh(BLOCK), status;
+	pid_t pid = start_nobody(2 * BLOCK), second = start_nobody(2 * BLOCK), self;
+
+	eq(pin_for(fd, 3 * BLOCK, DMO_CHARGE(pid, NOBODY)), -EDQUOT);
+	eq(pin_for(fd, BLOCK, DMO_CHARGE(pid, NOBODY)), 0);
+	eq(pin_for(fd, 2 * BLOCK, DMO_CHARGE(second, NOBODY)), -EDQUOT);	/* a user has one account */
+	eq(pin_for(fd, BLOCK, DMO_CHARGE(second, NOBODY)), 0);
+	self = fork();
+	if (!self) {
+		struct rlimit limit = { 2 * BLOCK, 2 * BLOCK };
+		struct dmo_pin pin = { .length = BLOCK, .device = sim() };
+
+		sys(setrlimit(RLIMIT_MEMLOCK, &limit));
+		sys(setresuid(NOBODY, NOBODY, NOBODY));
+		fails(ioctl(other, DMO_IOC_PIN, &pin), EDQUOT);			/* ... with what he pins himself */
+		_exit(0);
+	}
+	eq(waitpid(self, &status, 0), self);
+	eq(status, 0);
+	close(fd);
+	end_nobody(pid);
+	end_nobody(second);
+	pid = start_nobody(2 * BLOCK);
+	eq(pin_for(other, BLOCK, DMO_CHARGE(pid, NOBODY)), 0);			/* the leases gave it back */
+}
+
+static void only_who_may_raise_limits_pins_for_another(void)
+{
+	int fd = fresh(BLOCK);
+	pid_t pid = start_nobody(BLOCK);
+
+	eq(pin_for(fd, BLOCK, DMO_CHARGE(pid, 0)), -ESRCH);	/* that process is another user's */
+	end_nobody(pid);
+	eq(pin_for(fd, BLOCK, DMO_CHARGE(pid, NOBODY)), -ESRCH);
+	sys(setresuid(NOBODY, NOBODY, NOBODY));
+	eq(pin_for(fd, BLOCK, DMO_CHARGE(getpid(), NOBODY)), -EPERM);
+}
+
 static void a_failed_copy_loses_nothing(void)
 {
 	uint32_t dev = sim();
@@ -410,6 +490,7 @@ int main(void)
 		T(two_processes_and_a_device_at_random), T(lowering_the_limit_evicts_before_it_returns),
 		T(a_limit_is_a_number_or_max), T(the_evictor_runs_from_high_to_low),
 		T(what_is_pinned_is_not_evicted), T(pins_are_bounded_by_rlimit_memlock),
+		T(a_pin_for_another_counts_against_his_limit), T(only_who_may_raise_limits_pins_for_another),
 		T(a_failed_copy_loses_nothing), T(the_cpu_uses_coherent_memory_in_place),
 		T(the_cpu_takes_private_memory_home), T(a_block_costs_one_fault),
 		T(many_objects_share_a_small_coherent_device), T(a_page_that_a_pipe_holds_stays_in_place),

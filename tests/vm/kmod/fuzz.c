@@ -292,7 +292,7 @@ static unsigned long make_request(const struct shape *s, char **at)
 static bool is_known(int error)
 {
 	static const int known[] = {
-		0, EINVAL, ENOTTY, EOVERFLOW, EFAULT, ENODEV, EBADF, EACCES, EPERM, ENOSPC, EBUSY, EDQUOT, ENOENT,
+		0, EINVAL, ENOTTY, EOVERFLOW, EFAULT, ENODEV, EBADF, EACCES, EPERM, ENOSPC, EBUSY, EDQUOT, ESRCH, ENOENT,
 		EAGAIN, EOPNOTSUPP, ESTALE, EEXIST, ERANGE, EROFS, EISDIR, ELOOP, EMFILE, ENOMEM, EINTR, EIO, EFBIG,
 	};
 
