@@ -19,6 +19,7 @@
 #include "inode.h"
 #include "options.h"
 #include "proto.h"
+#include "ticket.h"
 
 /* The store belongs to the service while it is mounted: what the kernel was told stays true until it is told more. */
 #define FS_TIMEOUT 1e6
@@ -46,7 +47,8 @@ struct fs {
 	atomic_bool passthrough;	/* the kernel agreed to passthrough */
 	atomic_bool ended;	/* no more requests: the kernel holds nothing */
 	uint32_t max_write;	/* bytes of a request's data */
-	char socket[108];	/* the information socket's name; "" where there is none */
+	char socket[108];	/* the name of the socket that hands descriptors out; "" where there is none */
+	struct fs_tickets tickets;	/* ... which ones, to whom */
 };
 
 enum fs_node_kind { FS_NODE_STORE, FS_NODE_CONTROL };

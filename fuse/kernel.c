@@ -4,10 +4,11 @@
  *
  * Each open has an object's descriptor of its own (fs_file->fd), so that keys, pins and asynchronous migrations die with
  * the open. The module checks what a request says; who asks is known only here, since to the module it is always the
- * service, so rights are checked before a request is handed on.
+ * service, so rights are checked before a request is handed on, and the module is told whom to charge for what is
+ * pinned. A dma-buf's descriptor waits for the caller at the socket (ticket.h).
  *
- *	request --may--> (at once) ioctl, reply
- *		   `---> (may take long) thread: ioctl, reply
+ *	request --may--> charge --> (at once) ioctl, settle, reply
+ *			      `---> (may take long) thread: ioctl, settle, reply
  *
  * Control files of devices are files of sysfs under other names: memory.max is memory/max.
  *
@@ -294,16 +295,32 @@ static int may_advise(const struct fs_file *file, const struct dmo_advise *a, co
 	return opened_for_writing(file) || cred->owner ? 0 : -EACCES;
 }
 
+/*
+ * What is pinned is charged to who asks, and he can't name another. Of a caller beyond the service's process ids no limit
+ * is known.
+ */
+static int may_charge(unsigned cmd, const void *in, size_t in_size, const struct eng_cred *cred)
+{
+	const struct dmo_export *export = in;
+	const struct dmo_pin *pin = in;
+	int err = dmo_abi_check(cmd, in, in_size, DMO_ABI_OBJECT, FS_DEVICES_MAX);
+
+	if (err)
+		return err;
+	if ((cmd == DMO_IOC_PIN ? pin->flags : export->flags) & DMO_CHARGE_OTHER)
+		return -EOPNOTSUPP;
+	return cred->pid ? 0 : -EDQUOT;
+}
+
 /* What the module would let the service do, and may not let this caller. A request that is no whole one is its to refuse. */
 static int may(const struct fs_file *file, unsigned cmd, const void *in, size_t in_size, const struct eng_cred *cred)
 {
 	const struct dmo_migrate *m = in;
-	int err;
 
-	if (cmd == DMO_IOC_EXPORT) {	/* its descriptor would be the service's */
-		err = dmo_abi_check(cmd, in, in_size, DMO_ABI_OBJECT, file->inode->fs->kernel->count);
-		return err ? err : -EOPNOTSUPP;
-	}
+	if (cmd == DMO_IOC_EXPORT && !file->inode->fs->socket[0])
+		return -EOPNOTSUPP;
+	if (cmd == DMO_IOC_PIN || cmd == DMO_IOC_EXPORT)
+		return may_charge(cmd, in, in_size, cred);
 	if (in_size < _IOC_SIZE(cmd))
 		return 0;
 	if (cmd == DMO_IOC_ADVISE)
@@ -318,6 +335,8 @@ struct job {
 	struct fs_call *call;
 	int fd;			/* the object: a copy, which outlives the open */
 	unsigned cmd;
+	const struct fs_file *file;	/* the open; it may be gone where the request takes long */
+	uid_t uid;			/* who asks */
 	uint64_t arg[];
 };
 
@@ -334,19 +353,66 @@ static bool takes_long(unsigned cmd)
 	return false;
 }
 
+static void charge(struct job *job, const struct eng_cred *cred)
+{
+	struct dmo_pin *pin = (struct dmo_pin *)job->arg;
+	struct dmo_export *export = (struct dmo_export *)job->arg;
+
+	if (job->cmd == DMO_IOC_PIN) {
+		pin->flags = DMO_CHARGE_OTHER;
+		pin->charge = DMO_CHARGE(cred->pid, cred->uid);
+	} else if (job->cmd == DMO_IOC_EXPORT) {
+		export->flags = DMO_CHARGE_OTHER;
+		export->charge = DMO_CHARGE(cred->pid, cred->uid);
+	}
+}
+
+static int settle_export(struct job *job, struct dmo_export *export, int rc)
+{
+	int fd = export->fd;
+	uint64_t ticket = 0;
+
+	export->flags = export->charge = 0;
+	if (rc)
+		return rc;
+	export->fd = -1;
+	rc = fs_ticket_make(&job->fs->tickets, job->file, job->uid, fd, &ticket);
+	export->ticket = ticket;
+	if (rc)
+		close(fd);
+	return rc;
+}
+
+/* Makes the module's answer the caller's. The result, which may become another. */
+static int settle(struct job *job, int rc)
+{
+	struct dmo_info *info = (struct dmo_info *)job->arg;
+	struct dmo_pin *pin = (struct dmo_pin *)job->arg;
+
+	switch (job->cmd) {
+	case DMO_IOC_INFO:
+		if (!job->fs->socket[0])
+			info->caps &= ~DMO_CAP_DMABUF;
+		break;
+	case DMO_IOC_PIN:
+		pin->flags = pin->charge = 0;
+		break;
+	case DMO_IOC_EXPORT:
+		return settle_export(job, (struct dmo_export *)job->arg, rc);
+	}
+	return rc;
+}
+
 /* The answer's buffer is the job's: it is freed when the answer has been sent. */
 static void carry_out(struct job *job)
 {
 	struct eng_req *req = &job->call->req;
-	int rc = ioctl(job->fd, job->cmd, job->arg);
-	struct dmo_info *info = (struct dmo_info *)job->arg;
+	int rc = ioctl(job->fd, job->cmd, job->arg) ? -errno : 0;
 
-	if (!rc && job->cmd == DMO_IOC_INFO)
-		info->caps &= ~DMO_CAP_DMABUF;
 	close(job->fd);
 	req->buf = job->arg;
 	req->arg[0] = (uintptr_t)job;
-	req->result = rc ? -errno : 0;
+	req->result = settle(job, rc);
 	req->done(req);
 }
 
@@ -368,6 +434,7 @@ static struct job *job_create(struct fs_file *file, unsigned cmd, const void *in
 		return NULL;
 	job->fs = file->inode->fs;
 	job->cmd = cmd;
+	job->file = file;
 	job->fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
 	if (job->fd < 0) {
 		free(job);
@@ -388,6 +455,8 @@ void fs_kernel_ioctl(fuse_req_t req, struct fs_file *file, unsigned cmd, const v
 		fuse_reply_err(req, rc ? -rc : ENOMEM);
 		return;
 	}
+	job->uid = cred.uid;
+	charge(job, &cred);
 	job->call = fs_ioctl_call(req, out_size);
 	if (!job->call) {
 		close(job->fd);

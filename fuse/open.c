@@ -188,8 +188,10 @@ static void file_release(struct fs_file *file)
 	struct fs_inode *inode = file->inode;
 
 	eng_release(file->eng);
-	if (file->object)
+	if (file->object) {
 		fs_kernel_release(file);
+		fs_tickets_drop(&inode->fs->tickets, file);
+	}
 	pthread_mutex_lock(&inode->lock);
 	*file->link = file->next;
 	if (file->next)

@@ -150,7 +150,10 @@ int dmo_pin(int fd, uint64_t offset, uint64_t length, uint32_t device, uint64_t 
 /* -ENOENT: this open file holds no such lease. */
 int dmo_unpin(int fd, uint64_t id);
 
-/* A dma-buf of a range, or -errno. -EOPNOTSUPP: this home has none (DMO_CAP_DMABUF tells). */
+/*
+ * A dma-buf of a range, or -errno. -EOPNOTSUPP: this home has none (DMO_CAP_DMABUF tells). Through a mount it is fetched
+ * from the service: -ENOENT the mount is out of sight, or that took too long; -EMFILE too many wait to be fetched.
+ */
 int dmo_export_dmabuf(int fd, uint64_t offset, uint64_t length, uint32_t device);
 
 /* ---- mounts ------------------------------------------------------------------------------------------ */

@@ -2,7 +2,7 @@
 /*
  * lib.h - what the parts of libdmo share
  *
- * Layers, each using those before it: sys (system calls as -errno), object, migrate, mount, device, stat, space
+ * Layers, each using those before it: sys (system calls as -errno), mount, socket, object, migrate, device, stat, space
  * (contexts and their mappings), command (queues), peer (mappings at one address on both sides).
  *
  * Every public function that makes a system call begins with KEEP_ERRNO.
@@ -48,6 +48,11 @@ void deadline_set(struct deadline *deadline, int timeout_ms);
 int deadline_left(const struct deadline *deadline);
 /* poll(2) on one fd for events. 1: there are some, 0: time is over, -errno. */
 int sys_poll(int fd, short events, int timeout_ms);
+
+/* ---- socket.c ---- */
+
+/* Fetches what a request on fd, a file of a mount, gave a ticket for: a descriptor, or -errno. */
+int socket_fetch(int fd, uint64_t ticket);
 
 /* ---- space.c ---- */
 

@@ -234,5 +234,7 @@ PUBLIC int dmo_export_dmabuf(int fd, uint64_t offset, uint64_t length, uint32_t 
 	struct dmo_export request = { .offset = offset, .length = length, .device = device, .fd = -1 };
 	int r = sys_ioctl(fd, DMO_IOC_EXPORT, &request);
 
-	return r < 0 ? r : request.fd;
+	if (r < 0)
+		return r;
+	return request.ticket ? socket_fetch(fd, request.ticket) : request.fd;
 }

@@ -316,7 +316,6 @@ static int module_teardown(void)
 
 static const struct conf_skip module_exempt[] = {
 	DEVICES_EXEMPT,
-	{ "a_user_pins_no_more_than_the_limit_on_locked_memory", "the service pins: the limit that counts is its own" },
 	{ NULL, NULL }
 };
 

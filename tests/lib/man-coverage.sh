@@ -89,6 +89,8 @@ dmo_run ETIMEDOUT	never waits with a time limit
 dmo_mount_of EBADMSG	a line that can't be read is passed over
 dmo_mount_of_path EBADMSG	the same
 dmo_mount_devices EBADMSG	the same
+dmo_export_dmabuf EBADMSG	the same
+dmo_pin EOPNOTSUPP	names nobody else to be charged
 dmo_dev_info EINVAL	the limits that it asks for exist
 END
 src=$top/src
