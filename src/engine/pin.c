@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct eng_pin {
 	struct eng_pin *next;		/* of the file */
@@ -29,6 +30,17 @@ struct eng_pinned {
 
 /* ---- what a user may ------------------------------------------------------------------------------------------ */
 
+/* In a user namespace of his own anybody has every capability, over nothing but what is in it. */
+static bool in_our_user_namespace(pid_t pid)
+{
+	struct stat his, ours;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+	return !stat(path, &his) && !stat("/proc/self/ns/user", &ours) && his.st_dev == ours.st_dev &&
+	       his.st_ino == ours.st_ino;
+}
+
 static bool may_lock_all(pid_t pid)
 {
 	char path[64], line[256];
@@ -43,7 +55,7 @@ static bool may_lock_all(pid_t pid)
 		if (sscanf(line, "CapEff: %llx", &caps) == 1)
 			break;
 	fclose(f);
-	return caps >> 14 & 1;		/* CAP_IPC_LOCK */
+	return caps >> 14 & 1 && in_our_user_namespace(pid);	/* CAP_IPC_LOCK */
 }
 
 static u64 memlock_limit(pid_t pid)

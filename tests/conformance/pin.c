@@ -4,6 +4,7 @@
  */
 #include "kit.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 
 #define USER 12345
@@ -207,6 +208,28 @@ START_TEST(a_user_pins_no_more_than_the_limit_on_locked_memory)
 }
 END_TEST
 
+static void pin_as_king(void *arg)
+{
+	struct rlimit limit = { MiB, MiB };
+	int fd = obj_open("o", O_RDWR);
+	uint64_t id;
+
+	ck_ok(setrlimit(RLIMIT_MEMLOCK, &limit));
+	become(USER, USER);
+	if (unshare(CLONE_NEWUSER)) {
+		printf("skipped: a user namespace of one's own: %s\n", strerror(errno));
+		return;
+	}
+	ck_errno(dmo_pin(fd, 0, 2 * MiB, 0, &id), EDQUOT);
+}
+
+START_TEST(a_user_namespace_of_ones_own_raises_no_limit)
+{
+	obj_create("o", 4 * MiB);
+	join(spawn(pin_as_king, NULL));
+}
+END_TEST
+
 START_TEST(a_pin_without_reading_is_refused)
 {
 	uint64_t id;
@@ -234,6 +257,7 @@ int main(void)
 	conf_test(&run, truncate_wins_over_a_pin);
 	conf_test(&run, punch_wins_over_a_pin);
 	conf_test(&run, a_user_pins_no_more_than_the_limit_on_locked_memory);
+	conf_test(&run, a_user_namespace_of_ones_own_raises_no_limit);
 	conf_test(&run, a_pin_without_reading_is_refused);
 	conf_case(&run, "two devices", two_devices, 30);
 	conf_test(&run, a_page_pinned_on_one_device_is_refused_to_another);
