@@ -7,7 +7,9 @@
  * mount waits too. The watchdog aborts the connection from outside, which releases them all, and unmounts.
  *
  * It learns of the death by PR_SET_PDEATHSIG, which comes when the main thread dies, whatever the others do; the
- * end of the pipe would not come. It holds no descriptor of the connection, only the abort file, opened in advance.
+ * end of the pipe would not come. It holds no descriptor of the connection, only files of fusectl, opened in advance:
+ * abort, and waiting, which is empty once the connection is gone. Without that a watchdog that comes late would end
+ * a new mount in the same place, which gets the device number that the old one had.
  */
 #include "config.h"
 
@@ -37,32 +39,51 @@ static int order_pipe = -1;
 
 /* ---- in the watchdog ------------------------------------------------------------------------------------------ */
 
-static int open_abort(unsigned minor)
+/* A file of the connection's folder in fusectl. */
+static int open_control(unsigned minor, const char *name, int flags)
 {
 	char path[64];
 	int fd;
 
-	snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%u/abort", minor);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%u/%s", minor, name);
+	fd = open(path, flags | O_CLOEXEC);
 	if (fd >= 0 || errno != ENOENT)
 		return fd;
 	(void)!mount("fusectl", "/sys/fs/fuse/connections", "fusectl", 0, NULL);
-	return open(path, O_WRONLY | O_CLOEXEC);
+	return open(path, flags | O_CLOEXEC);
 }
 
-/* The mount may have been taken away, and the name reused, since. */
-static bool still_there(const struct order *order)
+/* Looked at through a new descriptor each time: the file is read from its beginning once. */
+static bool connection_lives(int waiting_fd)
+{
+	char path[32], digit;
+	bool lives;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", waiting_fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return true;
+	lives = read(fd, &digit, 1) == 1;
+	close(fd);
+	return lives;
+}
+
+/* The mount may have been taken away, and the name reused, since; the number of its device, too. */
+static bool still_there(const struct order *order, int waiting_fd)
 {
 	struct fs_mount_id now;
 
+	if (waiting_fd >= 0 && !connection_lives(waiting_fd))
+		return false;
 	return !fs_mount_find(order->mountpoint, &now) && now.major == order->id.major && now.minor == order->id.minor;
 }
 
-static void end_mount(const struct order *order, int abort_fd)
+static void end_mount(const struct order *order, int abort_fd, int waiting_fd)
 {
 	if (abort_fd >= 0)
 		(void)!write(abort_fd, "1", 1);
-	for (int i = 0; i < 8 && still_there(order); i++) {
+	for (int i = 0; i < 8 && still_there(order, waiting_fd); i++) {
 		umount2(order->mountpoint, UMOUNT_NOFOLLOW | MNT_FORCE);
 		if (fs_mount_remove(order->mountpoint, true))
 			usleep(50000);
@@ -73,7 +94,7 @@ static void watch(int pipe_fd, pid_t parent)
 {
 	struct order order = { 0 };
 	sigset_t set;
-	int sig = SIGUSR1, abort_fd = -1;
+	int sig = SIGUSR1, abort_fd = -1, waiting_fd = -1;
 	bool orphan;	/* the parent died before it could be watched */
 	ssize_t n;
 
@@ -87,13 +108,14 @@ static void watch(int pipe_fd, pid_t parent)
 	while (n < 0 && errno == EINTR);
 	if (n != sizeof(order))
 		_exit(0);
-	abort_fd = open_abort(order.id.minor);
+	abort_fd = open_control(order.id.minor, "abort", O_WRONLY);
+	waiting_fd = open_control(order.id.minor, "waiting", O_RDONLY);
 	if (!geteuid())
 		mlockall(MCL_CURRENT);
 	while (!orphan && sigwait(&set, &sig))
 		;
 	if (sig == SIGUSR1)
-		end_mount(&order, abort_fd);
+		end_mount(&order, abort_fd, waiting_fd);
 	_exit(0);
 }
 

@@ -9,6 +9,7 @@
 #include "config.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <dmo/ioctl.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -140,6 +142,75 @@ START_TEST(a_killed_service_leaves_no_mount)
 }
 END_TEST
 
+/* Is that process the service's watchdog? */
+static bool is_watchdog(pid_t pid)
+{
+	char path[64], name[32] = "";
+	int parent = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	if (fscanf(f, "%*d (%31[^)]) %*c %d", name, &parent) != 2)
+		parent = 0;
+	fclose(f);
+	return parent == m.pid && !strcmp(name, "dmofs-watchdog");
+}
+
+static pid_t look_for_watchdog(void)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	pid_t found = 0;
+
+	ck_assert_ptr_nonnull(proc);
+	while (!found && (entry = readdir(proc)))
+		if (is_watchdog(atoi(entry->d_name)))
+			found = atoi(entry->d_name);
+	closedir(proc);
+	return found;
+}
+
+/* It takes its name some time after the service is ready, and looks at the mount after that. */
+static pid_t find_watchdog(void)
+{
+	pid_t found = 0;
+
+	for (int i = 0; i < PATIENCE * 100 && !found; i++) {
+		usleep(10000);
+		found = look_for_watchdog();
+	}
+	ck_assert_int_ne(found, 0);
+	usleep(300000);
+	return found;
+}
+
+/* The new mount has the old one's place and, as a rule, its device number. */
+START_TEST(a_watchdog_that_comes_late_spares_the_next_mount)
+{
+	pid_t watchdog;
+	int fd;
+
+	mounted_start(&m, NULL);
+	watchdog = find_watchdog();
+	kill(watchdog, SIGSTOP);
+	kill(m.pid, SIGKILL);
+	ck_assert_int_eq(mounted_wait(&m), 128 + SIGKILL);
+	ck_assert_int_eq(umount2(m.mount, MNT_DETACH), 0);
+	mounted_restart(&m, NULL);
+	kill(watchdog, SIGCONT);
+	for (int i = 0; i < PATIENCE * 100 && !kill(watchdog, 0); i++)
+		usleep(10000);
+	fd = open_file();
+	ck_assert_msg(fd >= 0, "the next mount: %s", strerror(errno));
+	close(fd);
+	ck_assert_int_eq(mounted_stop(&m), 0);
+	mounted_clean(&m);
+}
+END_TEST
+
 START_TEST(kill_during_an_invalidation_storm_hangs_nobody)
 {
 	pid_t pids[STORMERS];
@@ -190,6 +261,7 @@ int main(void)
 	mounted_need(true);
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, a_killed_service_leaves_no_mount);
+	tcase_add_test(tc, a_watchdog_that_comes_late_spares_the_next_mount);
 	tcase_add_loop_test(tc, kill_during_an_invalidation_storm_hangs_nobody, 0, 4);
 	tcase_add_test(tc, what_was_synced_is_in_the_store);
 	suite_add_tcase(suite, tc);
