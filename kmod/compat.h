@@ -51,6 +51,11 @@ static inline void simple_inode_init_ts(struct inode *inode)
 	inode->i_mtime = inode->i_atime;
 	inode->i_ctime = inode->i_atime;
 }
+
+static inline struct timespec64 inode_get_mtime(const struct inode *inode)
+{
+	return inode->i_mtime;
+}
 #endif
 
 /* 6.5: splice by copying; before, the pipe is an iterator that is read into (copy_to_iter copies, too) */

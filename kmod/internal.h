@@ -153,6 +153,7 @@ struct kdm_obj {
 	struct mem_cgroup *memcg;	/* of who made the object: pays for backing pages */
 	struct hlist_node hash;
 	struct delayed_work retry;	/* of an end that could not be written back */
+	struct timespec64 left;		/* when the backing file had changed last, at the last use; 0: in use */
 	struct rcu_head rcu;
 };
 
@@ -426,6 +427,8 @@ int kdm_extend(struct kdm_obj *obj, loff_t size);
 loff_t kdm_llseek(struct file *file, loff_t offset, int whence);
 /* Drops every copy, unwritten; the content is dead. */
 void kdm_discard(struct kdm_obj *obj);
+/* Of an object without copies: the content was changed by others. */
+void kdm_forget_lost(struct kdm_obj *obj);
 
 /* ---- io.c, mmap.c, cpu.c -------------------------------------------------- */
 

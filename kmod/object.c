@@ -7,7 +7,7 @@
  * newer is written back first (for fresh memory, which nobody else can see, it is dropped). If that
  * fails the object stays, with its device memory, and tries again later: no byte is lost. It stays, too,
  * while it has pages that were lost with a device, so that they never read as the old data that the
- * backing file has (invariant 9), unless that was removed.
+ * backing file has (invariant 9), unless that was removed, or changed by others when nobody had the object.
  *
  *	made --kdm_obj_put(last)--> retiring --written back--> gone
  *	  ^                             |
@@ -189,6 +189,8 @@ static void retire(struct kdm_obj *obj)
 	}
 	/* With copies left the backing file refused, or a CPU keeps pages pinned. */
 	if (obj->core.copies || keeps_lost(obj)) {
+		if (!obj->left.tv_sec)
+			obj->left = inode_get_mtime(obj->backing_inode);
 		atomic_inc(&obj->users);
 		spin_unlock(&kdm_objects_lock);
 		if (err)
@@ -329,6 +331,22 @@ static int add_writable(struct kdm_obj *obj, struct file *backing)
 	return 0;
 }
 
+/*
+ * The first use after the last. Whoever wrote to the backing file meanwhile, or truncated it, gave it other content; of
+ * failed writes those were told who had the object.
+ */
+static void return_to(struct kdm_obj *obj)
+{
+	struct timespec64 now = inode_get_mtime(obj->backing_inode);
+
+	if (!obj->left.tv_sec)
+		return;
+	if (!timespec64_equal(&now, &obj->left))
+		kdm_forget_lost(obj);
+	obj->wb_err = 0;
+	obj->left = (struct timespec64){ 0 };
+}
+
 static struct kdm_obj *find_or_make(struct file *backing, bool fresh, bool writes)
 {
 	struct kdm_obj *obj;
@@ -336,7 +354,9 @@ static struct kdm_obj *find_or_make(struct file *backing, bool fresh, bool write
 
 	mutex_lock(&making);
 	obj = find_live(file_inode(backing));
-	if (!obj)
+	if (obj)
+		return_to(obj);
+	else
 		obj = make(backing, fresh);
 	if (!IS_ERR(obj) && writes) {
 		err = add_writable(obj, backing);

@@ -99,6 +99,14 @@ static int each_block(struct kdm_obj *obj, u64 first, u64 last,
 	return err;
 }
 
+void kdm_forget_lost(struct kdm_obj *obj)
+{
+	mutex_lock(&obj->lock);
+	if (obj->core.lost && !obj->core.copies)
+		each_block(obj, 0, ~0ull >> PAGE_SHIFT, drop_block);
+	mutex_unlock(&obj->lock);
+}
+
 /* Writes the page that holds byte at back where a device has it newer: its other part stays. */
 static int write_edge(struct kdm_obj *obj, u64 at)
 {

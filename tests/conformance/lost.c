@@ -262,6 +262,21 @@ START_TEST(a_lost_page_stays_lost_when_nobody_has_the_file_open)
 }
 END_TEST
 
+START_TEST(a_file_that_is_made_anew_has_no_lost_pages)
+{
+	struct scene s = lose();
+	int fd;
+
+	ctx_close(s.ctx);
+	ck_ok(close(s.fd));
+	sleep_ms(50);
+	fd = obj_create("o", PAGES * PAGE);
+	obj_check_byte(fd, 0, PAGES * PAGE, 0);
+	fsync(fd);		/* may tell of the loss, if nobody was told before */
+	ck_ok(fsync(fd));
+}
+END_TEST
+
 START_TEST(fsync_tells_of_lost_pages)
 {
 	struct scene s = lose();
@@ -396,6 +411,7 @@ int main(void)
 	conf_test(&run, a_punched_lost_page_reads_as_zeros);
 	conf_test(&run, truncated_lost_pages_come_back_as_zeros);
 	conf_test(&run, a_lost_page_stays_lost_when_nobody_has_the_file_open);
+	conf_test(&run, a_file_that_is_made_anew_has_no_lost_pages);
 	conf_test(&run, fsync_tells_of_lost_pages);
 	conf_test(&run, the_loss_is_announced);
 	conf_test(&run, commands_of_a_lost_device_end_with_an_error);
