@@ -153,7 +153,7 @@ struct kdm_obj {
 	struct mem_cgroup *memcg;	/* of who made the object: pays for backing pages */
 	struct hlist_node hash;
 	struct delayed_work retry;	/* of an end that could not be written back */
-	struct timespec64 left;		/* when the backing file had changed last, at the last use; 0: in use */
+	struct timespec64 left;		/* the backing file's mtime at the last use; 0: in use */
 	struct rcu_head rcu;
 };
 

@@ -332,8 +332,8 @@ static int add_writable(struct kdm_obj *obj, struct file *backing)
 }
 
 /*
- * The first use after the last. Whoever wrote to the backing file meanwhile, or truncated it, gave it other content; of
- * failed writes those were told who had the object.
+ * The first use after the last. Whoever wrote to the backing file meanwhile, or truncated it, gave it other
+ * content; of failed writes those were told who had the object.
  */
 static void return_to(struct kdm_obj *obj)
 {
