@@ -14,7 +14,6 @@
 #include <linux/module.h>
 #include <linux/uaccess.h>
 
-#define OUTSTANDING_MAX	65536u	/* commands whose completions have not been read */
 #define COMMANDS_MAX	256		/* taken from the caller at a time */
 
 struct out {
@@ -267,7 +266,7 @@ __poll_t kdm_as_poll(struct file *file, poll_table *wait)
 	poll_wait(file, &as->wait, wait);
 	if (readable(as, DMO_LOWAT_MAX))
 		events |= EPOLLIN | EPOLLRDNORM;
-	if (READ_ONCE(as->outstanding) < OUTSTANDING_MAX)
+	if (READ_ONCE(as->outstanding) < DMO_OUTSTANDING_MAX)
 		events |= EPOLLOUT | EPOLLWRNORM;
 	if (closing(as))
 		events |= EPOLLERR;
@@ -326,7 +325,7 @@ static void submit(struct dmo_as *as, const struct dmo_command *cmds, unsigned i
 static unsigned int admit(struct dmo_as *as, unsigned int n)
 {
 	spin_lock(&as->out_lock);
-	n = min3(n, OUTSTANDING_MAX - as->outstanding, (unsigned int)COMMANDS_MAX);
+	n = min3(n, DMO_OUTSTANDING_MAX - as->outstanding, (unsigned int)COMMANDS_MAX);
 	as->outstanding += n;
 	spin_unlock(&as->out_lock);
 	return n;

@@ -73,6 +73,9 @@ int dmo_abi_check_command(const struct dmo_command *c);
 
 #define DMO_CMD_RANGES_MAX	8
 
+/* Commands of a context whose completions have not been read: a low-water mark above that would never be reached. */
+#define DMO_OUTSTANDING_MAX	DMO_LOWAT_MAX
+
 /*
  * Whether who waits for wanted completions is to have what is there (ioctl_dmo_lowat(2)): ready ones, of outstanding
  * commands whose completions have not been read.

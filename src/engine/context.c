@@ -17,8 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OUTSTANDING_MAX	(1u << 16)	/* commands whose completions have not been read */
-
 int eng_ctx_open(struct eng_device *dev, const struct eng_cred *cred, struct eng_ctx **out)
 {
 	struct eng_ctx *ctx;
@@ -257,7 +255,7 @@ unsigned eng_ctx_poll(struct eng_ctx *ctx, void *handle)
 
 	pthread_mutex_lock(&ctx->out_lock);
 	events = (readable(ctx, ctx->lowat) ? POLLIN | POLLRDNORM : 0) |
-		 (ctx->outstanding < OUTSTANDING_MAX ? POLLOUT | POLLWRNORM : 0);
+		 (ctx->outstanding < DMO_OUTSTANDING_MAX ? POLLOUT | POLLWRNORM : 0);
 	if (handle) {
 		old = ctx->poll_handle;
 		ctx->poll_handle = handle;
@@ -343,7 +341,7 @@ void eng_ctx_write(struct eng_ctx *ctx, struct eng_req *r, const void *buf, size
 		return;
 	}
 	pthread_mutex_lock(&ctx->out_lock);
-	room = OUTSTANDING_MAX - ctx->outstanding;
+	room = DMO_OUTSTANDING_MAX - ctx->outstanding;
 	if (n > room)
 		n = room;
 	ctx->outstanding += n;

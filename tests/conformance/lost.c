@@ -246,14 +246,21 @@ START_TEST(truncated_lost_pages_come_back_as_zeros)
 }
 END_TEST
 
-START_TEST(a_lost_page_stays_lost_when_nobody_has_the_file_open)
+/* The same, and nobody has the file open any more. */
+static void lose_and_close(void)
 {
 	struct scene s = lose();
-	int fd;
 
 	ctx_close(s.ctx);
 	ck_ok(close(s.fd));
 	sleep_ms(50);
+}
+
+START_TEST(a_lost_page_stays_lost_when_nobody_has_the_file_open)
+{
+	int fd;
+
+	lose_and_close();
 	fd = obj_open("o", O_RDWR);
 	ck_errno(read_page(fd, FIRST), EIO);
 	check_others(fd);
@@ -264,12 +271,9 @@ END_TEST
 
 START_TEST(a_file_that_is_made_anew_has_no_lost_pages)
 {
-	struct scene s = lose();
 	int fd;
 
-	ctx_close(s.ctx);
-	ck_ok(close(s.fd));
-	sleep_ms(50);
+	lose_and_close();
 	fd = obj_create("o", PAGES * PAGE);
 	obj_check_byte(fd, 0, PAGES * PAGE, 0);
 	fsync(fd);		/* may tell of the loss, if nobody was told before */

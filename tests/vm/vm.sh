@@ -47,3 +47,12 @@ link_modules() {
 	ln -s "$top_srcdir/src" "$top_srcdir/include" "$1/"
 	ln -s "$top_srcdir"/kmod/Kbuild "$top_srcdir"/kmod/env "$top_srcdir"/kmod/*.c "$top_srcdir"/kmod/*.h "$1/kmod/"
 }
+
+# tell_and_exit STATUS: what programs of tests/vm/kmod said ($work/out), then in Check's words, so that each test counts
+tell_and_exit() {
+	cat "$work/out"
+	awk '/^(ok|skip) / { n++ } /^FAIL [a-z_0-9]*$/ { n++; bad++ }
+		END { if (n) printf "%d%%: Checks: %d, Failures: %d, Errors: 0\n", 100 * (n - bad) / n, n, bad }' "$work/out"
+	[ "$1" != 120 ] || echo "the kernel reported a bug: see above"
+	exit "$1"
+}

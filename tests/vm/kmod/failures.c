@@ -389,13 +389,18 @@ static void a_failed_import_leaves_nothing(void)
 	on_private(&(struct op){ .call = import });
 }
 
+static int open_path(struct scene *s, const char *path)
+{
+	s->made = open(path, O_RDWR | O_CLOEXEC);
+	return s->made < 0 ? -errno : 0;
+}
+
 static int open_again(struct scene *s)
 {
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", s->fd);
-	s->made = open(path, O_RDWR | O_CLOEXEC);
-	return s->made < 0 ? -errno : 0;
+	return open_path(s, path);
 }
 
 static void an_object_that_could_not_be_opened_again_stays(void)
@@ -408,8 +413,7 @@ static int open_context(struct scene *s)
 	char path[64];
 
 	snprintf(path, sizeof(path), "/dev/dmo/%s", s->name);
-	s->made = open(path, O_RDWR | O_CLOEXEC);
-	return s->made < 0 ? -errno : 0;
+	return open_path(s, path);
 }
 
 static void a_context_that_could_not_be_opened_leaves_nothing(void)
